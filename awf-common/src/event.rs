@@ -1,0 +1,163 @@
+//! What the programs write: the record of a refusal, the origin of a redirected connection, the counters.
+//!
+//! Owns: layouts (`repr(C)`, explicit zeroed padding, sizes asserted). Addresses and ports are in host byte order.
+
+use crate::limits::COMM_LEN;
+
+/// The hook that refused.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// `cgroup/sock_create`.
+    Create = 1,
+    /// `cgroup/connect4` and `connect6`.
+    Connect = 2,
+    /// `cgroup/sendmsg4` and `sendmsg6`.
+    Send = 3,
+    /// `cgroup/bind4` and `bind6`.
+    Bind = 4,
+    /// `cgroup/setsockopt`.
+    SetOption = 5,
+    /// `cgroup_skb/egress`.
+    Egress = 6,
+    /// `cgroup_skb/ingress`.
+    Ingress = 7,
+}
+
+/// Who an attempt came from.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Real user id in the initial user namespace.
+    pub uid: u32,
+    /// Task name, zero-terminated.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// One refused attempt.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub ktime_ns: u64,
+    /// cgroup2 id of the calling task.
+    pub cgroup: u64,
+    /// The caller; zero for packets, which have none.
+    pub process: Process,
+    /// Address family of the socket (`AF_INET` 2, `AF_INET6` 10).
+    pub family: u16,
+    /// Destination port; for [`Hook::SetOption`] the option's number.
+    pub port: u16,
+    /// Socket type (`SOCK_STREAM` 1, ..); for [`Hook::SetOption`] the option's level.
+    pub kind: u16,
+    /// IP protocol.
+    pub protocol: u16,
+    /// Destination, as four host-order words; IPv4 in the last one.
+    pub address: [u32; 4],
+    /// [`Hook`].
+    pub hook: u8,
+    /// [`crate::decide::Reason`].
+    pub reason: u8,
+    /// 1 if the address is an IPv6 one.
+    pub is_v6: u8,
+    /// 1 if the proxy was refused, 0 if the agent was.
+    pub from_proxy: u8,
+    /// Zero.
+    pub padding: u32,
+}
+
+/// The destination a redirected connection asked for, and who asked.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `CLOCK_MONOTONIC` nanoseconds of the connect.
+    pub ktime_ns: u64,
+    /// The caller.
+    pub process: Process,
+    /// Original IPv4 destination.
+    pub address: u32,
+    /// Original port.
+    pub port: u16,
+    /// [`crate::decide::Door`] it was led to.
+    pub door: u8,
+    /// Zero.
+    pub padding: u8,
+}
+
+/// The client's end of a redirected connection: the key under which the relay finds its [`Origin`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientEnd {
+    /// Local IPv4 address of the client.
+    pub address: u32,
+    /// Local port of the client.
+    pub port: u32,
+}
+
+/// The resolver a UDP socket asked, so that the answer seems to come from it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// IPv4 address.
+    pub address: u32,
+    /// Port.
+    pub port: u32,
+}
+
+/// Slots of the exact per-CPU counters. Lost records are counted too, so that a loss is always visible.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Attempts that stayed inside.
+    Pass = 0,
+    /// Attempts led to the transparent door.
+    LeadTransparent = 1,
+    /// Attempts led to the proxy door.
+    LeadProxy = 2,
+    /// Attempts led to the name door.
+    LeadName = 3,
+    /// Attempts refused by a socket hook.
+    Refuse = 4,
+    /// Packets dropped by the backstop.
+    DropPacket = 5,
+    /// Refusals of the proxy by its guard.
+    GuardRefuse = 6,
+    /// Refusals whose record found the ring buffer full.
+    RecordLost = 7,
+}
+
+/// Number of [`Counter`] slots.
+pub const COUNTERS: u32 = 8;
+
+const _: () = assert!(size_of::<Process>() == 24);
+const _: () = assert!(size_of::<Refusal>() == 72);
+const _: () = assert!(size_of::<Origin>() == 40);
+const _: () = assert!(size_of::<ClientEnd>() == 8);
+const _: () = assert!(size_of::<Asked>() == 8);
+
+#[cfg(feature = "user")]
+#[expect(
+    unsafe_code,
+    reason = "aya's marker trait for values that may be copied out of a map as bytes"
+)]
+mod pod {
+    // SAFETY: `repr(C)`, `Copy`, integers only; every bit pattern is a value.
+    unsafe impl aya::Pod for super::Origin {}
+    // SAFETY: as for `Origin`.
+    unsafe impl aya::Pod for super::ClientEnd {}
+}
+
+#[cfg(feature = "user")]
+impl Refusal {
+    /// Reads a record out of the bytes of the ring buffer; `None` if the length is not that of a record.
+    #[expect(unsafe_code, reason = "a record is plain integers")]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != size_of::<Self>() {
+            return None;
+        }
+        // SAFETY: the length was checked, the read is unaligned, and every bit pattern is a `Refusal`.
+        Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+    }
+}

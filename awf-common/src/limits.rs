@@ -1,0 +1,18 @@
+//! Sizes that both sides of the kernel boundary must agree on.
+//!
+//! Owns: capacities and lengths. Must never: hold an address or a port (those are policy: `plan::addresses` in `awf`).
+
+/// Bytes of a task's name, with its terminating zero: `TASK_COMM_LEN` in `include/linux/sched.h`.
+pub const COMM_LEN: usize = 16;
+/// TCP ports that can be led to the transparent door.
+pub const TCP_PORTS: usize = 16;
+/// Connections whose original destination is remembered at a time. The least recently used one is forgotten first;
+/// a forgotten one is closed by the relay, never passed.
+pub const ORIGINS: u32 = 16_384;
+/// UDP sockets whose asked resolver is remembered, so that the answer seems to come from it.
+pub const ASKED: u32 = 8_192;
+/// Bytes of the ring buffer for refusals: a power of two and a multiple of the page size, as the kernel wants it
+/// (`kernel/bpf/ringbuf.c`). At 80 bytes a record (8 of them header) it holds some 6,500 refusals that user space has not read yet.
+pub const REFUSALS_BYTES: u32 = 512 * 1024;
+/// Single addresses that the proxy guard knows, of each family.
+pub const GUARD_ADDRESSES: u32 = 4_096;

@@ -1,0 +1,201 @@
+//! `cgroup/connect4` and `connect6`: where a connection goes.
+//!
+//! Kernel: `net/ipv4/tcp_ipv4.c` `tcp_v4_pre_connect`, `net/ipv6/tcp_ipv6.c`, `udp.c` likewise. Context: the calling
+//! task. Since 4.17. Returns 1 to go on with the (rewritten) address, 0 to refuse.
+#![expect(unsafe_code, reason = "context fields are read and written through the kernel's pointer")]
+#![expect(clippy::needless_pass_by_value, reason = "the entry points get their context by value")]
+
+use awf_common::config::Config;
+use awf_common::decide::{Destination, Door, Transport, Verdict, decide};
+use awf_common::event::{Asked, Counter, Hook, Origin};
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::bpf_sock_addr;
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_ktime_get_ns};
+use aya_ebpf::macros::cgroup_sock_addr;
+use aya_ebpf::programs::SockAddrContext;
+
+use crate::maps::{ASKED, ORIGIN_OF_SOCKET};
+use crate::report::{ALLOW, Attempt, caller, count, refuse_caller};
+use crate::settings;
+
+#[cgroup_sock_addr(connect4)]
+fn awf_connect4(ctx: SockAddrContext) -> i32 {
+    judge(&ctx, Hook::Connect, address4(&ctx))
+}
+
+#[cgroup_sock_addr(connect6)]
+fn awf_connect6(ctx: SockAddrContext) -> i32 {
+    judge(&ctx, Hook::Connect, address6(&ctx))
+}
+
+/// The destination as the caller gave it.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking {
+    pub(crate) destination: Destination,
+    /// Host-order words, IPv4 in the last one.
+    pub(crate) words: [u32; 4],
+    /// Whether the context is that of an IPv6 hook: the verifier lets a hook write its own family's fields only, so this
+    /// must be a constant at each entry point.
+    pub(crate) by_v6_hook: bool,
+}
+
+/// The destination of an IPv4 hook.
+#[inline(always)]
+pub(crate) fn address4(ctx: &SockAddrContext) -> Asking {
+    // SAFETY: the kernel passes a valid context; the verifier checks the access.
+    let address = u32::from_be(unsafe { (*ctx.sock_addr).user_ip4 });
+    Asking { destination: Destination::V4(address), words: [0, 0, 0, address], by_v6_hook: false }
+}
+
+/// The destination of an IPv6 hook. IPv4-mapped addresses (`::ffff:0:0/96`, RFC 4291 2.5.5.2) are IPv4: Java connects so.
+#[inline(always)]
+pub(crate) fn address6(ctx: &SockAddrContext) -> Asking {
+    let words = words6(ctx);
+    let destination = match words {
+        [0, 0, 0xffff, address] => Destination::V4(address),
+        [0, 0, 0, 0 | 1] => Destination::V6Local,
+        _ => Destination::V6,
+    };
+    Asking { destination, words, by_v6_hook: true }
+}
+
+/// The IPv6 address of the context as host-order words.
+#[inline(always)]
+pub(crate) fn words6(ctx: &SockAddrContext) -> [u32; 4] {
+    // SAFETY: the kernel passes a valid context; the verifier checks the access.
+    let first = unsafe { (*ctx.sock_addr).user_ip6[0] };
+    // SAFETY: as above.
+    let second = unsafe { (*ctx.sock_addr).user_ip6[1] };
+    // SAFETY: as above.
+    let third = unsafe { (*ctx.sock_addr).user_ip6[2] };
+    // SAFETY: as above.
+    let fourth = unsafe { (*ctx.sock_addr).user_ip6[3] };
+    [u32::from_be(first), u32::from_be(second), u32::from_be(third), u32::from_be(fourth)]
+}
+
+/// The port of the context. `user_port` holds it in network byte order in its low half.
+#[inline(always)]
+pub(crate) fn port(ctx: &SockAddrContext) -> u16 {
+    // SAFETY: the kernel passes a valid context; the verifier checks the access.
+    let raw = unsafe { (*ctx.sock_addr).user_port };
+    #[expect(clippy::cast_possible_truncation, reason = "the kernel fills the low half only")]
+    u16::from_be(raw as u16)
+}
+
+/// The transport of the context; `None` for anything else, which the creation hook should have refused.
+#[inline(always)]
+pub(crate) fn transport(ctx: &SockAddrContext) -> Option<Transport> {
+    // SAFETY: the kernel passes a valid context; the verifier checks the access.
+    match unsafe { (*ctx.sock_addr).protocol } {
+        6 => Some(Transport::Tcp),
+        17 => Some(Transport::Udp),
+        _ => None,
+    }
+}
+
+/// Applies the rule to a connect or an addressed send.
+#[inline(always)]
+pub(crate) fn judge(ctx: &SockAddrContext, hook: Hook, asking: Asking) -> i32 {
+    let config = settings::agent();
+    let port = port(ctx);
+    let verdict = match transport(ctx) {
+        Some(transport) => decide(&config, transport, asking.destination, port),
+        None => Verdict::Refuse(awf_common::decide::Reason::SocketType),
+    };
+    match verdict {
+        Verdict::Pass => {
+            count(Counter::Pass);
+            ALLOW
+        }
+        Verdict::Lead(door) => lead(ctx, &config, door, asking, port),
+        Verdict::Refuse(reason) => {
+            let attempt = attempt(ctx, hook, asking, port, false);
+            refuse_caller(&attempt, reason, config.chooses_errno != 0)
+        }
+    }
+}
+
+/// What the record of a refusal needs of a context.
+#[inline(always)]
+pub(crate) fn attempt(
+    ctx: &SockAddrContext,
+    hook: Hook,
+    asking: Asking,
+    port: u16,
+    from_proxy: bool,
+) -> Attempt {
+    let context: *mut bpf_sock_addr = ctx.sock_addr;
+    Attempt {
+        hook,
+        from_proxy,
+        // SAFETY: the kernel passes a valid context; the verifier checks the access.
+        family: unsafe { (*context).family },
+        // SAFETY: as above.
+        kind: unsafe { (*context).type_ },
+        // SAFETY: as above.
+        protocol: unsafe { (*context).protocol },
+        address: asking.words,
+        is_v6: matches!(asking.destination, Destination::V6 | Destination::V6Local),
+        port,
+    }
+}
+
+/// Rewrites the destination to a door and remembers what was asked.
+#[inline(always)]
+fn lead(ctx: &SockAddrContext, config: &Config, door: Door, asking: Asking, port: u16) -> i32 {
+    let Destination::V4(address) = asking.destination else {
+        return crate::report::REFUSE;
+    };
+    // SAFETY: the context is what the helper wants.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    let (door_port, remembered) = match door {
+        Door::Name => {
+            count(Counter::LeadName);
+            let asked = Asked { address, port: u32::from(port) };
+            (config.name_door_port, ASKED.insert(cookie, asked, 0))
+        }
+        Door::Transparent => {
+            count(Counter::LeadTransparent);
+            (config.transparent_door_port, remember(cookie, address, port, door))
+        }
+        Door::Proxy => {
+            count(Counter::LeadProxy);
+            (config.proxy_door_port, remember(cookie, address, port, door))
+        }
+    };
+    // A connection whose destination could not be remembered would reach the door without a name: refuse it here, at once.
+    if remembered.is_err() {
+        let attempt = attempt(ctx, Hook::Connect, asking, port, false);
+        return refuse_caller(&attempt, awf_common::decide::Reason::Internal, false);
+    }
+    rewrite(ctx, config.door, door_port, asking.by_v6_hook);
+    ALLOW
+}
+
+#[inline(always)]
+fn remember(cookie: u64, address: u32, port: u16, door: Door) -> Result<(), i32> {
+    let origin = Origin {
+        // SAFETY: takes no argument.
+        ktime_ns: unsafe { bpf_ktime_get_ns() },
+        process: caller(),
+        address,
+        port,
+        door: door as u8,
+        padding: 0,
+    };
+    ORIGIN_OF_SOCKET.insert(cookie, origin, 0)
+}
+
+/// Writes a new address into the context. Volatile: LLVM merges neighbouring context writes, which the verifier refuses.
+#[inline(always)]
+pub(crate) fn rewrite(ctx: &SockAddrContext, address: u32, port: u16, by_v6_hook: bool) {
+    if by_v6_hook {
+        // SAFETY: the kernel passes a valid context, the field may be written by this hook.
+        unsafe { (&raw mut (*ctx.sock_addr).user_ip6[3]).write_volatile(address.to_be()) };
+    } else {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*ctx.sock_addr).user_ip4).write_volatile(address.to_be()) };
+    }
+    // SAFETY: as above.
+    unsafe { (&raw mut (*ctx.sock_addr).user_port).write_volatile(u32::from(port.to_be())) };
+}

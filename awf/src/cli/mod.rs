@@ -1,0 +1,23 @@
+//! Step 1: what the user asked.
+//!
+//! Owns the command line. [`parse`] takes it and gives a [`Request`] with [`Args`], strings as
+//! typed; [`Settings::resolve`] takes those and the caller's environment and gives typed values.
+//! Reads the files that options name, and must never create, change or start anything.
+
+pub mod args;
+pub mod settings;
+pub mod usage;
+mod command;
+mod directories;
+mod domains;
+mod limits;
+mod mounts;
+mod variables;
+
+pub use self::args::{Args, Request, parse};
+pub use self::domains::{DomainEntry, Origin};
+pub use self::limits::{CpuLimit, MAX_PIDS};
+pub use self::mounts::{Access, Mount};
+pub use self::settings::{LogLevel, RuntimeChoice, Settings};
+pub use self::usage::UsageError;
+pub use self::variables::is_reserved;

@@ -1,0 +1,82 @@
+//! What can be wrong with a command line.
+//!
+//! Owns the sentences. Each names the option, the value and what to do. Control characters in
+//! values are shown escaped, so that a message cannot rewrite the terminal it is printed on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// A command line that cannot be obeyed. Ends the run with [`crate::exit::Exit::Usage`].
+#[derive(Debug, Error)]
+pub enum UsageError {
+    /// An option that awf does not know.
+    #[error("unknown option '{option}'; {remedy}")]
+    UnknownOption {
+        /// As typed.
+        option: String,
+        /// What to type instead.
+        remedy: String,
+    },
+    /// A command line that the parser cannot read, in the parser's own words.
+    #[error("{sentence}")]
+    Syntax {
+        /// The parser's words.
+        sentence: String,
+    },
+    /// Nothing to run.
+    #[error(
+        "no command given\n  example: awf --allow-domains example.com -- curl https://example.com"
+    )]
+    NoCommand,
+    /// A subcommand behind options, which would otherwise be run as a program.
+    #[error(
+        "'{verb}' must come first: awf {verb} [options] -- command; \
+         to run a program of that name put -- before it"
+    )]
+    VerbAfterOptions {
+        /// The subcommand.
+        verb: String,
+    },
+    /// A value that an option cannot take.
+    #[error("{flag} '{}': {problem}; {remedy}", value.escape_debug())]
+    Value {
+        /// The option's long name.
+        flag: &'static str,
+        /// As typed.
+        value: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What to type instead.
+        remedy: String,
+    },
+    /// A file that an option names cannot be read.
+    #[error("{flag} '{}': {source}; name a readable text file", path.display())]
+    File {
+        /// The option's long name.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl UsageError {
+    /// A value that an option cannot take.
+    pub(super) fn value(
+        flag: &'static str,
+        value: &str,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let (problem, remedy) = (problem.into(), remedy.into());
+        Self::Value { flag, value: value.to_owned(), problem, remedy }
+    }
+
+    /// A file that an option names cannot be read.
+    pub(super) fn file(flag: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::File { flag, path: path.to_owned(), source }
+    }
+}

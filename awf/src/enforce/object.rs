@@ -1,0 +1,184 @@
+//! The kernel object: the programs, what they attach to, and their maps.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use awf_common::event::{ClientEnd, Origin};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::{CgroupSkb, CgroupSock, CgroupSockAddr, CgroupSockopt, Program, SockOps};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+
+use super::{Contents, EnforceError, sys};
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/awf-ebpf.o"));
+
+/// Whose cgroup a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The agent's.
+    Agent,
+    /// The proxy's.
+    Proxy,
+}
+
+/// A program and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook {
+    /// Name of the program, and of its pin.
+    pub program: &'static str,
+    /// `enum bpf_attach_type` in `include/uapi/linux/bpf.h`.
+    pub attach_type: u32,
+    /// Whose cgroup.
+    pub side: Side,
+}
+
+const fn agent(program: &'static str, attach_type: u32) -> Hook {
+    Hook { program, attach_type, side: Side::Agent }
+}
+
+const fn proxy(program: &'static str, attach_type: u32) -> Hook {
+    Hook { program, attach_type, side: Side::Proxy }
+}
+
+/// Every program. All are required: what cannot be attached ends the run before the agent starts.
+pub const HOOKS: [Hook; 21] = [
+    agent("awf_ingress", 0),
+    agent("awf_egress", 1),
+    agent("awf_create", 2),
+    agent("awf_origin", 3),
+    agent("awf_bind4", 8),
+    agent("awf_bind6", 9),
+    agent("awf_connect4", 10),
+    agent("awf_connect6", 11),
+    agent("awf_sendmsg4", 14),
+    agent("awf_sendmsg6", 15),
+    agent("awf_recvmsg4", 19),
+    agent("awf_recvmsg6", 20),
+    agent("awf_setsockopt", 22),
+    agent("awf_getpeername4", 29),
+    agent("awf_getpeername6", 30),
+    agent("awf_release", 34),
+    proxy("awf_guard_create", 2),
+    proxy("awf_guard_connect4", 10),
+    proxy("awf_guard_connect6", 11),
+    proxy("awf_guard_sendmsg4", 14),
+    proxy("awf_guard_sendmsg6", 15),
+];
+
+/// The loaded object.
+#[derive(Debug)]
+pub struct Object {
+    ebpf: Ebpf,
+}
+
+impl Object {
+    /// Loads every program and fills and freezes the maps. Nothing is attached yet.
+    pub fn load(contents: &Contents) -> Result<Self, EnforceError> {
+        let contents =
+            &if has_set_retval() { contents.clone().with_errno() } else { contents.clone() };
+        let mut ebpf = EbpfLoader::new()
+            // Nothing here is relocated against the kernel's own types; reading them would cost 20 ms and 20 MiB.
+            .btf(None)
+            .override_global("AGENT", &contents.agent, true)
+            .override_global("PROXY", &contents.proxy, true)
+            .load(OBJECT)?;
+        for hook in HOOKS {
+            load_program(&mut ebpf, hook)?;
+        }
+        let mut object = Self { ebpf };
+        object.fill("GUARD_LISTED4", contents.listed4.iter().map(|(key, bits)| (*key, *bits)))?;
+        object.fill("GUARD_LISTED6", contents.listed6.iter().map(|(key, bits)| (*key, *bits)))?;
+        Ok(object)
+    }
+
+    /// Descriptor of a loaded program.
+    pub(super) fn program(&self, hook: Hook) -> Result<BorrowedFd<'_>, EnforceError> {
+        let missing =
+            || EnforceError::Program { program: hook.program, reason: "it is not loaded".into() };
+        let program = self.ebpf.program(hook.program).ok_or_else(missing)?;
+        match program.fd() {
+            Ok(descriptor) => Ok(descriptor.as_fd()),
+            Err(error) => {
+                Err(EnforceError::Program { program: hook.program, reason: error.to_string() })
+            }
+        }
+    }
+
+    /// The map under which the relay finds what a connection asked for.
+    pub fn take_origins(&mut self) -> Result<HashMap<MapData, ClientEnd, Origin>, EnforceError> {
+        let map =
+            self.ebpf.take_map("ORIGIN_OF_CLIENT").ok_or_else(|| missing("ORIGIN_OF_CLIENT"))?;
+        HashMap::try_from(map).map_err(|error| map_error("ORIGIN_OF_CLIENT", error))
+    }
+
+    /// The ring buffer of refusals.
+    pub fn take_refusals(&mut self) -> Result<RingBuf<MapData>, EnforceError> {
+        let map = self.ebpf.take_map("REFUSALS").ok_or_else(|| missing("REFUSALS"))?;
+        RingBuf::try_from(map).map_err(|error| map_error("REFUSALS", error))
+    }
+
+    /// The counters.
+    pub fn take_counts(&mut self) -> Result<PerCpuArray<MapData, u64>, EnforceError> {
+        let map = self.ebpf.take_map("COUNTS").ok_or_else(|| missing("COUNTS"))?;
+        PerCpuArray::try_from(map).map_err(|error| map_error("COUNTS", error))
+    }
+
+    fn fill<K: aya::Pod>(
+        &mut self,
+        name: &'static str,
+        entries: impl Iterator<Item = (K, u8)>,
+    ) -> Result<(), EnforceError> {
+        let map = self.ebpf.map_mut(name).ok_or_else(|| missing(name))?;
+        let mut map: HashMap<&mut MapData, K, u8> =
+            HashMap::try_from(map).map_err(|error| map_error(name, error))?;
+        for (key, bits) in entries {
+            map.insert(key, bits, 0).map_err(|error| map_error(name, error))?;
+        }
+        let Some(Map::HashMap(map)) = self.ebpf.map(name) else {
+            return Err(missing(name));
+        };
+        sys::freeze(map.fd().as_fd()).map_err(|source| EnforceError::Map { map: name, source })
+    }
+}
+
+fn load_program(ebpf: &mut Ebpf, hook: Hook) -> Result<(), EnforceError> {
+    let refused = |reason: String| EnforceError::Program { program: hook.program, reason };
+    let program =
+        ebpf.program_mut(hook.program).ok_or_else(|| refused("the object lacks it".into()))?;
+    let loaded = match program {
+        Program::CgroupSkb(program) => CgroupSkb::load(program),
+        Program::CgroupSock(program) => CgroupSock::load(program),
+        Program::CgroupSockAddr(program) => CgroupSockAddr::load(program),
+        Program::CgroupSockopt(program) => CgroupSockopt::load(program),
+        Program::SockOps(program) => SockOps::load(program),
+        other => return Err(refused(format!("unexpected type {:?}", other.prog_type()))),
+    };
+    loaded.map_err(|error| refused(verifier_says(&error)))
+}
+
+/// The error and the last lines of the verifier's log, where the reason stands.
+fn verifier_says(error: &aya::programs::ProgramError) -> String {
+    let aya::programs::ProgramError::LoadError { io_error, verifier_log } = error else {
+        return error.to_string();
+    };
+    let log = verifier_log.to_string();
+    let tail: Vec<&str> = log.lines().rev().take(6).collect();
+    format!("{io_error} ({})", tail.into_iter().rev().collect::<Vec<_>>().join(" | "))
+}
+
+/// Whether the kernel has `bpf_set_retval` for cgroup programs: asked by version, because a probe would cost a load on
+/// every start. A distribution kernel that lacks it under a later number fails the load, and thereby closes.
+fn has_set_retval() -> bool {
+    crate::host::kernel_at_least(5, 18)
+}
+
+fn missing(map: &'static str) -> EnforceError {
+    map_error(map, "the object lacks it")
+}
+
+fn map_error(
+    map: &'static str,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> EnforceError {
+    EnforceError::Map { map, source: io::Error::other(error) }
+}

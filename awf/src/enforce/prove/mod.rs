@@ -1,0 +1,143 @@
+//! The proof: a probe in the agent's own process, in its final confinement, tries the ways out; each must be refused, and
+//! each refusal by a program must be seen in the record. Only then does a [`Confined`] exist.
+//!
+//! [`attempts`] runs inside; this file judges outside. Positive controls (a resolved name, an open door, the denial of a
+//! name that no policy allows) show that the probe could speak at all: a probe that fails at everything proves nothing.
+
+pub mod attempts;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use awf_common::decide::Reason;
+use awf_common::event::{Hook, Refusal};
+use aya::maps::{MapData, RingBuf};
+use serde::{Deserialize, Serialize};
+
+use super::{Cgroup, EnforceError, Links};
+
+/// What the probe reports of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Name of the attempt.
+    pub attempt: String,
+    /// 0 if it succeeded, else the errno.
+    pub errno: i32,
+}
+
+/// What must become of an attempt.
+struct Expected {
+    attempt: &'static str,
+    /// Errno values that count as refused; 0 is success, for the positive controls.
+    errnos: &'static [i32],
+    /// The record its refusal must leave.
+    record: Option<(Hook, Reason)>,
+}
+
+const fn refused(
+    attempt: &'static str,
+    errnos: &'static [i32],
+    hook: Hook,
+    reason: Reason,
+) -> Expected {
+    Expected { attempt, errnos, record: Some((hook, reason)) }
+}
+
+const fn closed(attempt: &'static str, errnos: &'static [i32]) -> Expected {
+    Expected { attempt, errnos, record: None }
+}
+
+// EPERM stands beside each chosen errno for kernels without `bpf_set_retval`.
+const EXPECTED: &[Expected] = &[
+    refused("tcp4", &[libc::ECONNREFUSED, libc::EPERM], Hook::Connect, Reason::Port),
+    refused("tcp6", &[libc::ENETUNREACH, libc::EPERM], Hook::Connect, Reason::Ipv6),
+    refused("tcp-mapped", &[libc::ECONNREFUSED, libc::EPERM], Hook::Connect, Reason::Port),
+    refused("udp4-connect", &[libc::ECONNREFUSED, libc::EPERM], Hook::Connect, Reason::Udp),
+    refused("udp4-send", &[libc::ECONNREFUSED, libc::EPERM], Hook::Send, Reason::Udp),
+    refused("udp6-send", &[libc::ENETUNREACH, libc::EPERM], Hook::Send, Reason::Ipv6),
+    refused("ping", &[libc::EPROTONOSUPPORT, libc::EPERM], Hook::Create, Reason::SocketType),
+    refused("door", &[libc::EPERM], Hook::Connect, Reason::Door),
+    refused("bind-door", &[libc::EPERM], Hook::Bind, Reason::Door),
+    refused("device", &[libc::EPERM], Hook::SetOption, Reason::SocketOption),
+    closed("raw", &[libc::EPERM]),
+    closed("packet", &[libc::EPERM, libc::EAFNOSUPPORT]),
+    closed("vsock", &[libc::EPERM, libc::EAFNOSUPPORT]),
+    closed("io_uring", &[libc::EPERM, libc::ENOSYS]),
+    closed("bpf", &[libc::EPERM, libc::ENOSYS]),
+    closed("user-namespace", &[libc::EPERM]),
+    closed("abstract-socket", &[libc::ECONNREFUSED]),
+    closed("name", &[0]),
+    closed("open-door", &[0]),
+    closed("denied-name", &[0]),
+];
+
+/// Evidence that the agent is confined. Only [`judge`] makes it, and only starting the agent uses it up.
+#[derive(Debug)]
+pub struct Confined {
+    _only_here: (),
+}
+
+/// Judges the probe's reports and the refusals that were recorded for this cgroup while it ran.
+pub fn judge(
+    reports: &[Report],
+    refusals: &[Refusal],
+    cgroup: &Cgroup,
+) -> Result<Confined, EnforceError> {
+    let told: BTreeMap<&str, i32> =
+        reports.iter().map(|report| (report.attempt.as_str(), report.errno)).collect();
+    let mut wrong = Vec::new();
+    for expected in EXPECTED {
+        match told.get(expected.attempt) {
+            None => wrong.push(format!("{}: not tried", expected.attempt)),
+            Some(errno) if !expected.errnos.contains(errno) => wrong.push(match errno {
+                0 => format!("{}: it was let through", expected.attempt),
+                errno => {
+                    format!("{}: {}", expected.attempt, std::io::Error::from_raw_os_error(*errno))
+                }
+            }),
+            Some(_) => {}
+        }
+    }
+    for (hook, reason) in missing(refusals, cgroup) {
+        wrong.push(format!("a refusal ({hook:?}, {reason:?}) is not on record"));
+    }
+    if wrong.is_empty() {
+        Ok(Confined { _only_here: () })
+    } else {
+        Err(EnforceError::Unproved(wrong.join("; ")))
+    }
+}
+
+/// Reads the ring until every expected refusal is there or the time is over.
+pub fn collect(ring: &mut RingBuf<MapData>, cgroup: &Cgroup, patience: Duration) -> Vec<Refusal> {
+    let deadline = Instant::now() + patience;
+    let mut refusals = Vec::new();
+    loop {
+        while let Some(item) = ring.next() {
+            refusals.extend(Refusal::from_bytes(&item));
+        }
+        if missing(&refusals, cgroup).is_empty() || Instant::now() > deadline {
+            return refusals;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Checks, once the agent is in place, that the links still govern the directory it is in.
+pub fn check_links(links: &Links, agent: &Cgroup, proxy: &Cgroup) -> Result<(), EnforceError> {
+    links.verify(agent, proxy)
+}
+
+fn missing(refusals: &[Refusal], cgroup: &Cgroup) -> Vec<(Hook, Reason)> {
+    let mut missing: Vec<(Hook, Reason)> =
+        EXPECTED.iter().filter_map(|expected| expected.record).collect();
+    for refusal in refusals.iter().filter(|refusal| refusal.cgroup == cgroup.id()) {
+        let seen = missing.iter().position(|(hook, reason)| {
+            *hook as u8 == refusal.hook && *reason as u8 == refusal.reason
+        });
+        if let Some(seen) = seen {
+            missing.swap_remove(seen);
+        }
+    }
+    missing
+}

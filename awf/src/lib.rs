@@ -1,0 +1,128 @@
+//! awf runs a command so that it can reach the domains you allow and nothing else.
+//!
+//! The modules are the steps of a run, in order; [`run`] walks them.
+//!
+//! 1. [`cli`]: what the user asked
+//! 2. [`host`]: what the machine is
+//! 3. [`policy`]: what may leave
+//! 4. [`plan`]: everything to be done, as plain data; nothing on the machine has changed up to here
+//! 5. [`enforce`]: the kernel obeys
+//! 6. [`doors`], [`relay`], [`proxy`]: the only way out
+//! 7. [`runtime`]: where things run
+//! 8. [`observe`]: what happened
+//! 9. [`session`]: acquires in order, releases in reverse
+
+pub mod cli;
+pub mod host;
+pub mod policy;
+pub mod plan;
+pub mod enforce;
+pub mod doors;
+pub mod relay;
+pub mod proxy;
+pub mod runtime;
+pub mod observe;
+pub mod session;
+pub mod exit;
+mod diagnosis;
+mod speech;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+use cli::{Args, Request, Settings};
+use enforce::prove;
+use exit::Exit;
+use host::{Caller, Host};
+use plan::{Draw, Plan};
+use proxy::Ports;
+
+/// Name under which awf executes itself to become Squid; see [`proxy::child`].
+pub const PROXY_CHILD: &str = "awf-proxy";
+
+/// Does what the arguments ask and gives the exit code; says on standard error why, if it fails.
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    if arguments.first().is_some_and(|name| name == PROXY_CHILD) {
+        let spec = arguments.get(1).map(|spec| spec.to_string_lossy()).unwrap_or_default();
+        return report(proxy::child::main(&spec).map(|()| Exit::SetUp)).into();
+    }
+    match cli::parse(arguments) {
+        // Before anything makes a thread.
+        Ok(Request::Init) => runtime::native::init::main(probe),
+        request => report(request.map_err(Into::into).and_then(obey)).into(),
+    }
+}
+
+/// The probe of the sandbox's first process: reports as lines of JSON.
+fn probe(say: &mut dyn FnMut(&str)) {
+    prove::attempts::fire(&mut |report| {
+        // A report that cannot be written is missing, and a missing one fails the proof.
+        say(&serde_json::to_string(report).unwrap_or_default());
+    });
+}
+
+fn obey(request: Request) -> Result<Exit> {
+    match request {
+        Request::Init => Ok(Exit::SetUp),
+        Request::Say(text) => speech::print(&text).map(|()| Exit::Agent(0)),
+        Request::Plan(args) => {
+            let plan = decide(&args, false)?;
+            speech::print(&format!("{:#}\n", plan.explain())).map(|()| Exit::Agent(0))
+        }
+        Request::Run(args) => {
+            let plan = decide(&args, true)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .thread_name("awf-worker")
+                .enable_all()
+                .build()
+                .context("start the runtime")?;
+            // On this very thread: the kernel ties the sandbox's life to the thread that starts it.
+            let outcome = runtime.block_on(session::run(plan));
+            // A thread may still wait for terminal input; the process must not wait for it.
+            runtime.shutdown_background();
+            let exit = outcome?;
+            speech::last_word(exit);
+            Ok(exit)
+        }
+    }
+}
+
+/// The pure part of a run, and becoming root where it must be.
+fn decide(args: &Args, privileged: bool) -> Result<Plan> {
+    let caller = Caller::inspect()?;
+    let settings = Settings::resolve(args, &caller)?;
+    speech::begin(settings.log_level);
+    if privileged {
+        host::privilege::ensure_root(&caller)?;
+    }
+    let host = Host::inspect(caller)?;
+    let draw = draw()?;
+    Ok(Plan::make(&settings, &host, &draw)?)
+}
+
+/// Draws a run's id, key and ports.
+fn draw() -> Result<Draw> {
+    let mut luck = [0_u8; 20];
+    let file = std::fs::File::open("/dev/urandom").context("open /dev/urandom")?;
+    std::io::Read::read_exact(&mut &file, &mut luck).context("read /dev/urandom")?;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (key, rest) = luck.split_at(16);
+    let seed = rest.first_chunk::<2>().map_or(0, |pair| u16::from_ne_bytes(*pair));
+    let milliseconds = jiff::Timestamp::now().as_millisecond();
+    Ok(Draw {
+        id: format!("awf-{milliseconds}-{}", hex(rest.get(2..4).unwrap_or_default())),
+        key: hex(key),
+        ports: Ports::choose(seed)?,
+    })
+}
+
+fn report(outcome: Result<Exit>) -> Exit {
+    outcome.unwrap_or_else(|error| {
+        let exit = diagnosis::exit_of(&error);
+        speech::error(&error);
+        exit
+    })
+}

@@ -1,0 +1,218 @@
+//! `egress.jsonl`: written by one thread, fed by all.
+//!
+//! Takes records, gives lines, and keeps what the end of the run needs: counts by verdict and the denied destinations.
+//! Must never: make an attempt wait. When the queue is full or the disk is, the record is lost and counted.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+
+use super::record::{Record, Verdict};
+
+/// Records that may wait for the disk. At some 500 bytes each it bounds the memory of a flood to 4 MiB.
+const QUEUE: usize = 8192;
+/// Denied destinations kept for the report. A longer list helps nobody; the file has them all.
+const DENIALS: usize = 200;
+
+/// The record of a run, open for writing.
+#[derive(Debug)]
+pub struct Journal {
+    run: Arc<str>,
+    clock: Clock,
+    queue: Mutex<Option<SyncSender<Record>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    tally: Mutex<Tally>,
+    lost: Arc<AtomicU64>,
+    stray: AtomicU64,
+}
+
+/// What the end of the run tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Attempts that were let through.
+    pub allowed: u64,
+    /// Attempts that were refused.
+    pub denied: u64,
+    /// Attempts that failed for another reason.
+    pub failed: u64,
+    /// Denied destinations: what was asked for, and what denied it, with the number of attempts.
+    pub denials: BTreeMap<Denial, u64>,
+}
+
+/// A denied destination.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Denial {
+    /// Name or address.
+    pub target: String,
+    /// Port.
+    pub port: Option<u16>,
+    /// Rule or kernel reason.
+    pub rule: String,
+    /// Task name of the first process that tried.
+    pub comm: String,
+}
+
+impl Journal {
+    /// Opens a record in a file that exists already (with the wanted owner and mode).
+    pub fn open(run: Arc<str>, file: &Path) -> Result<Arc<Self>> {
+        let file = File::options()
+            .append(true)
+            .open(file)
+            .with_context(|| format!("open the record {}", file.display()))?;
+        let (queue, records) = sync_channel(QUEUE);
+        let lost = Arc::new(AtomicU64::new(0));
+        let lost_by_writer = Arc::clone(&lost);
+        let writer = thread::Builder::new()
+            .name("awf-journal".into())
+            .spawn(move || write_all(&records, file, &lost_by_writer))
+            .context("start the thread that writes the record")?;
+        Ok(Arc::new(Self {
+            run,
+            clock: Clock::now(),
+            queue: Mutex::new(Some(queue)),
+            writer: Mutex::new(Some(writer)),
+            tally: Mutex::default(),
+            lost,
+            stray: AtomicU64::new(0),
+        }))
+    }
+
+    /// The run's id.
+    pub fn run(&self) -> Arc<str> {
+        Arc::clone(&self.run)
+    }
+
+    /// Converts the kernel's times.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Queues a record.
+    pub fn write(&self, record: Record) {
+        if let Ok(mut tally) = self.tally.lock() {
+            tally.add(&record);
+        }
+        let queued = self
+            .queue
+            .lock()
+            .ok()
+            .and_then(|queue| queue.as_ref().map(|queue| queue.try_send(record).is_ok()));
+        if queued != Some(true) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a connection to a door that no program led there.
+    pub fn stray(&self, peer: SocketAddr) {
+        self.stray.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!("closed a connection from {peer} whose origin is unknown");
+    }
+
+    /// Writes what is queued and gives the tally and the number of records lost.
+    pub fn close(&self) -> (Tally, u64) {
+        drop(self.queue.lock().ok().and_then(|mut queue| queue.take()));
+        if let Some(writer) = self.writer.lock().ok().and_then(|mut writer| writer.take())
+            && writer.join().is_err()
+        {
+            tracing::error!("the thread that writes the record died");
+        }
+        let tally = self.tally.lock().map(|tally| tally.clone()).unwrap_or_default();
+        (tally, self.lost.load(Ordering::Relaxed) + self.stray.load(Ordering::Relaxed))
+    }
+}
+
+impl Tally {
+    fn add(&mut self, record: &Record) {
+        match record.verdict {
+            Verdict::Allow => self.allowed += 1,
+            Verdict::Error => self.failed += 1,
+            Verdict::Deny => {
+                self.denied += 1;
+                self.add_denial(record);
+            }
+        }
+    }
+
+    fn add_denial(&mut self, record: &Record) {
+        let target = match (&record.name, &record.address) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => record.protocol.clone(),
+        };
+        let denial = Denial {
+            target,
+            port: record.port.filter(|port| *port != 0),
+            rule: record.rule.clone(),
+            comm: record.process.comm.clone().unwrap_or_default(),
+        };
+        if let Some(count) = self.denials.get_mut(&denial) {
+            *count += 1;
+        } else if self.denials.len() < DENIALS {
+            self.denials.insert(denial, 1);
+        }
+    }
+}
+
+/// Flushes whenever the queue is empty, so that a reader sees an attempt at once and a flood is written in blocks.
+fn write_all(records: &Receiver<Record>, file: File, lost: &AtomicU64) {
+    let mut out = BufWriter::new(file);
+    while let Ok(record) = records.recv() {
+        let mut next = Some(record);
+        while let Some(record) = next {
+            if write_one(&mut out, &record).is_err() {
+                lost.fetch_add(1, Ordering::Relaxed);
+            }
+            next = records.try_recv().ok();
+        }
+        if out.flush().is_err() {
+            lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_one(out: &mut BufWriter<File>, record: &Record) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    out.write_all(&line)
+}
+
+/// Turns the kernel's monotonic times into dates.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Nanoseconds between the Unix epoch and the boot.
+    boot_ns: i128,
+}
+
+impl Clock {
+    /// Compares both clocks now.
+    fn now() -> Self {
+        let monotonic = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+            .map(|time| i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec()))
+            .unwrap_or_default();
+        Self { boot_ns: Timestamp::now().as_nanosecond() - monotonic }
+    }
+
+    /// The date of a `CLOCK_MONOTONIC` time: RFC 3339, UTC, microseconds.
+    pub fn of_ktime(&self, ktime_ns: u64) -> String {
+        Self::text(self.boot_ns + i128::from(ktime_ns))
+    }
+
+    /// The date of now.
+    pub fn of_now(&self) -> String {
+        Self::text(Timestamp::now().as_nanosecond())
+    }
+
+    fn text(nanoseconds: i128) -> String {
+        let timestamp = Timestamp::from_nanosecond(nanoseconds).unwrap_or(Timestamp::UNIX_EPOCH);
+        format!("{timestamp:.6}")
+    }
+}

@@ -1,0 +1,158 @@
+//! Refusals of the kernel: from the ring buffer to records.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context as _, Result};
+use awf_common::decide::Reason;
+use awf_common::event::{Counter, Hook, Refusal};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::EventFd;
+
+use super::journal::Journal;
+use super::processes;
+use super::record::{Layer, NameSource, Record, SCHEMA, Verdict};
+use crate::doors::names::NameTable;
+
+/// The kernel's counters.
+pub type Counts = PerCpuArray<MapData, u64>;
+
+/// The thread that turns refusals into records.
+#[derive(Debug)]
+pub struct Reader {
+    stop: EventFd,
+    thread: JoinHandle<()>,
+}
+
+impl Reader {
+    /// Starts to read.
+    pub fn start(
+        ring: RingBuf<MapData>,
+        journal: Arc<Journal>,
+        names: Arc<NameTable>,
+    ) -> Result<Self> {
+        let stop = EventFd::new().context("make the stop signal of the refusals' reader")?;
+        let stopped = stop.as_fd().try_clone_to_owned().context("share the stop signal")?;
+        let thread = thread::Builder::new()
+            .name("awf-refusals".into())
+            .spawn(move || read(ring, &journal, &names, &stopped))
+            .context("start the thread that records the kernel's refusals")?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Reads what is left and ends.
+    pub fn stop(self) {
+        if self.stop.write(1).is_err() || self.thread.join().is_err() {
+            tracing::error!("the thread that records the kernel's refusals died");
+        }
+    }
+}
+
+fn read(mut ring: RingBuf<MapData>, journal: &Journal, names: &NameTable, stop: &OwnedFd) {
+    let mut stopping = false;
+    loop {
+        while let Some(item) = ring.next() {
+            if let Some(refusal) = Refusal::from_bytes(&item) {
+                journal.write(to_record(&refusal, journal, names));
+            }
+        }
+        if stopping {
+            return;
+        }
+        let ready = {
+            let mut waited = [
+                PollFd::new(ring.as_fd(), PollFlags::POLLIN),
+                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
+            ];
+            poll(&mut waited, PollTimeout::NONE).map(|_count| waited[1].any().unwrap_or(false))
+        };
+        // Once more through the ring after the stop: what was refused just before the end is in it.
+        stopping = !matches!(ready, Ok(false) | Err(Errno::EINTR));
+    }
+}
+
+/// Sum of a counter over all processors.
+pub fn count(counts: &Counts, counter: Counter) -> u64 {
+    counts.get(&(counter as u32), 0).map(|slots| slots.iter().sum()).unwrap_or_default()
+}
+
+fn to_record(refusal: &Refusal, journal: &Journal, names: &NameTable) -> Record {
+    let reason = Reason::from_number(refusal.reason).unwrap_or(Reason::Internal);
+    let address = address_of(refusal);
+    let name = match address {
+        Some(IpAddr::V4(address)) => names.name_of(address),
+        _ => None,
+    };
+    Record {
+        schema: SCHEMA,
+        time: journal.clock().of_ktime(refusal.ktime_ns),
+        run: journal.run(),
+        verdict: Verdict::Deny,
+        layer: if refusal.from_proxy == 1 { Layer::Guard } else { Layer::Kernel },
+        rule: reason.name().to_owned(),
+        reason: explain(reason, refusal).to_owned(),
+        process: processes::describe(&refusal.process),
+        protocol: protocol_of(refusal),
+        address,
+        port: has_destination(refusal).then_some(refusal.port),
+        name_source: name.as_ref().map(|_name| NameSource::Dns),
+        name,
+        client_port: None,
+        bytes_out: None,
+        bytes_in: None,
+        duration_ms: None,
+        proxy_status: None,
+    }
+}
+
+fn has_destination(refusal: &Refusal) -> bool {
+    refusal.hook != Hook::Create as u8 && refusal.hook != Hook::SetOption as u8
+}
+
+fn address_of(refusal: &Refusal) -> Option<IpAddr> {
+    let [a, b, c, d] = refusal.address;
+    if !has_destination(refusal) {
+        return None;
+    }
+    if refusal.is_v6 == 0 {
+        return Some(IpAddr::V4(Ipv4Addr::from(d)));
+    }
+    let bits = [a, b, c, d].iter().fold(0_u128, |bits, word| bits << 32 | u128::from(*word));
+    Some(IpAddr::V6(Ipv6Addr::from(bits)))
+}
+
+/// `tcp`, `udp`, or family/type/protocol numbers of a socket that may not be.
+fn protocol_of(refusal: &Refusal) -> String {
+    if refusal.hook == Hook::SetOption as u8 {
+        return format!("setsockopt({}, {})", refusal.kind, refusal.port);
+    }
+    let family = if refusal.family == 10 { "inet6" } else { "inet" };
+    match (refusal.kind, refusal.protocol) {
+        (_, 6) => "tcp".into(),
+        (_, 17) => "udp".into(),
+        (2, 1 | 58) => format!("{family}/ping"),
+        (3, protocol) => format!("{family}/raw/{protocol}"),
+        (kind, protocol) => format!("{family}/{kind}/{protocol}"),
+    }
+}
+
+fn explain(reason: Reason, refusal: &Refusal) -> &'static str {
+    match reason {
+        Reason::SocketType => "only TCP and UDP sockets may be made",
+        Reason::Ipv6 => "IPv6 leads nowhere; clients fall back to IPv4",
+        Reason::Udp if refusal.port == 443 => "QUIC is not let out; clients fall back to TCP",
+        Reason::Udp => "only DNS may use UDP",
+        Reason::Port => "the policy opens TCP ports 80 and 443 only",
+        Reason::Door => "this address belongs to awf",
+        Reason::SocketOption => "this option chooses a route or an interface",
+        Reason::Packet => "a packet reached the backstop",
+        Reason::Internal => "awf's program met a state it does not know",
+        Reason::InwardAddress => {
+            "the name leads to a private, link-local, loopback or metadata address"
+        }
+    }
+}

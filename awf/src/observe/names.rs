@@ -1,0 +1,67 @@
+//! Names the agent asked for and may not reach: each once.
+//!
+//! A name that is asked for is an attempt by itself: data can be hidden in it, even though no query ever leaves. Allowed
+//! names are on record with the connection that follows.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use super::journal::Journal;
+use super::record::{Layer, NameSource, ProcessInfo, Record, SCHEMA, Verdict};
+use crate::doors::name::{Asked, Outcome};
+use crate::policy::{Policy, Scheme};
+
+/// Different names remembered. More of them are recorded every time they are asked for.
+const REMEMBERED: usize = 16_384;
+
+/// Records denied names.
+#[derive(Debug)]
+pub struct Recorder {
+    policy: Arc<Policy>,
+    journal: Arc<Journal>,
+    seen: Mutex<HashSet<Box<str>>>,
+}
+
+impl Recorder {
+    /// A recorder that has seen nothing.
+    pub fn new(policy: Arc<Policy>, journal: Arc<Journal>) -> Self {
+        Self { policy, journal, seen: Mutex::default() }
+    }
+
+    /// Records a question if its name is denied and new.
+    pub fn record(&self, asked: &Asked<'_>) {
+        if matches!(asked.outcome, Outcome::Host(_) | Outcome::Pointer(_) | Outcome::Refused) {
+            return;
+        }
+        let decision = self.policy.decide(asked.name, 443, Scheme::Tls);
+        if decision.allow || self.policy.decide(asked.name, 80, Scheme::Http).allow {
+            return;
+        }
+        if let Ok(mut seen) = self.seen.lock()
+            && seen.len() < REMEMBERED
+            && !seen.insert(asked.name.into())
+        {
+            return;
+        }
+        self.journal.write(Record {
+            schema: SCHEMA,
+            time: self.journal.clock().of_now(),
+            run: self.journal.run(),
+            verdict: Verdict::Deny,
+            layer: Layer::Name,
+            rule: decision.rule.to_owned(),
+            reason: format!("asked for the name, which did not leave the machine ({})", asked.kind),
+            process: ProcessInfo::default(),
+            protocol: "dns".into(),
+            address: None,
+            port: None,
+            name: Some(Arc::from(asked.name)),
+            name_source: Some(NameSource::Dns),
+            client_port: asked.client.map(|client| client.port()),
+            bytes_out: None,
+            bytes_in: None,
+            duration_ms: None,
+            proxy_status: None,
+        });
+    }
+}

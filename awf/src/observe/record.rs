@@ -1,0 +1,125 @@
+//! The shape of a line in `egress.jsonl`: one attempt.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// Schema of a record. Additions are free; a change of meaning raises the number.
+pub const SCHEMA: &str = "awf-egress/v1";
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It reached the destination, or the proxy tried to reach it.
+    Allow,
+    /// It was refused.
+    Deny,
+    /// It was allowed, but ended by a fault on the way: no such name, the origin did not answer.
+    Error,
+}
+
+/// Where the attempt was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layer {
+    /// A program on the agent's cgroup.
+    Kernel,
+    /// A program on the proxy's cgroup.
+    Guard,
+    /// The relay behind the doors.
+    Relay,
+    /// Squid.
+    Proxy,
+    /// The name door.
+    Name,
+    /// The agent's system call filter.
+    Seccomp,
+}
+
+/// How the name of a destination was learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NameSource {
+    /// The agent resolved it just before.
+    Dns,
+    /// TLS server name indication.
+    Sni,
+    /// HTTP Host header.
+    Host,
+    /// The client's own CONNECT or request line.
+    Request,
+}
+
+/// The process behind an attempt, as far as it could be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ProcessInfo {
+    /// Process id in the initial pid namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Its parent, if the process still lived when the record was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ppid: Option<u32>,
+    /// User id in the initial user namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Task name, told by the kernel at the attempt itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
+    /// Path of the executable, if the process still lived when the record was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+}
+
+/// One attempt. Absent fields do not apply to its kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Record {
+    /// [`SCHEMA`].
+    #[serde(rename = "_schema")]
+    pub schema: &'static str,
+    /// When the attempt was made: RFC 3339, UTC, microseconds.
+    pub time: String,
+    /// Id of the run.
+    pub run: Arc<str>,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Who judged it.
+    pub layer: Layer,
+    /// Rule that decided: a rule id of the policy, or the kernel's reason.
+    pub rule: String,
+    /// The same for a reader.
+    pub reason: String,
+    /// The process behind it.
+    #[serde(flatten)]
+    pub process: ProcessInfo,
+    /// `tcp`, `udp`, `dns` or the refused socket's family and type.
+    pub protocol: String,
+    /// Original destination address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// Original destination port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Name asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Arc<str>>,
+    /// Where the name was learnt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_source: Option<NameSource>,
+    /// Local port of the agent's socket: joins the record with Squid's logs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_port: Option<u16>,
+    /// Bytes from the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_out: Option<u64>,
+    /// Bytes to the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_in: Option<u64>,
+    /// Life of the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// Status of Squid's answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_status: Option<u16>,
+}

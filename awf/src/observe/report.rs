@@ -1,0 +1,79 @@
+//! What the user is told after the run: what was denied, and the flag that would allow it.
+
+use crate::observe::journal::{Denial, Tally};
+use crate::policy::suggest;
+
+/// Denied destinations named at most; the record has them all.
+const NAMED: usize = 20;
+
+/// The lines of the denial report; empty if nothing was denied that a flag could allow or a reader should know.
+pub fn denials(tally: &Tally, allowed: &[String]) -> Vec<String> {
+    let mut named: Vec<(&Denial, u64)> = Vec::new();
+    for (denial, count) in &tally.denials {
+        // Asking for a name and connecting to it are two attempts with one cause.
+        match named
+            .iter_mut()
+            .find(|(known, _count)| known.target == denial.target && known.rule == denial.rule)
+        {
+            Some((known, sum)) => {
+                *sum += count;
+                if known.port.is_none() {
+                    *known = denial;
+                }
+            }
+            None => named.push((denial, *count)),
+        }
+    }
+    if named.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec!["Firewall blocked domains:".to_owned()];
+    lines.extend(named.iter().take(NAMED).map(|(denial, count)| line(denial, *count)));
+    if named.len() > NAMED {
+        lines.push(format!("  ... and {} more; see egress.jsonl", named.len() - NAMED));
+    }
+    lines.push(match allowed {
+        [] => "Allowed domains: (none)".to_owned(),
+        allowed => format!("Allowed domains: {}", allowed.join(", ")),
+    });
+    let missing: Vec<&str> = named
+        .iter()
+        .filter(|(denial, _count)| is_missing_domain(denial))
+        .map(|(denial, _count)| denial.target.as_str())
+        .take(NAMED)
+        .collect();
+    if !missing.is_empty() {
+        if let Some(list) = suggest(&missing, allowed) {
+            lines.push(format!("To allow them: --allow-domains \"{list}\""));
+        }
+    }
+    lines
+}
+
+fn line(denial: &Denial, count: u64) -> String {
+    let port = denial.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let times = if count > 1 { format!(" ({count} times)") } else { String::new() };
+    let by = if denial.comm.is_empty() { String::new() } else { format!(" by {}", denial.comm) };
+    format!(
+        "  - Blocked: {}{port}{by}: {}{times}",
+        denial.target,
+        explain(&denial.rule, denial.port)
+    )
+}
+
+fn explain(rule: &str, port: Option<u16>) -> String {
+    match rule {
+        "deny-default" => "domain not in allowlist".to_owned(),
+        "deny-blocked-plain" | "deny-blocked-regex" => "domain is on the block list".to_owned(),
+        "port" | "deny-unsafe-ports" => match port {
+            Some(port) => format!("port {port} not allowed, only 80 and 443"),
+            None => "port not allowed, only 80 and 443".to_owned(),
+        },
+        other => other.to_owned(),
+    }
+}
+
+/// Whether adding the name to the allow list would help.
+fn is_missing_domain(denial: &Denial) -> bool {
+    denial.rule == "deny-default" && denial.target.contains('.')
+}

@@ -1,0 +1,289 @@
+//! Step 4 of 9: everything to be done, as plain data. Takes settings, facts and a draw of luck, gives a [`Plan`].
+//!
+//! Owns: the decisions. After this nothing consults the settings again, and `awf plan` prints exactly what a run does.
+//! Must never: change anything on the machine. Before: policy. After: enforce.
+
+pub mod addresses;
+pub mod environment;
+pub mod limits;
+pub mod mounts;
+pub mod paths;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cli::{self, Settings, UsageError};
+use crate::enforce::Contents;
+use crate::host::Host;
+use crate::policy::{EntryError, Policy};
+use crate::proxy::{Ports, child, config};
+use crate::runtime::native::{AgentSpec, Text, Window, look};
+use limits::Limits;
+use mounts::{Custom, Facts};
+use paths::Paths;
+
+/// What a run draws by luck.
+#[derive(Clone, Debug)]
+pub struct Draw {
+    /// Id of the run, unique on this machine.
+    pub id: String,
+    /// What Squid demands of every connection: 32 hexadecimal digits.
+    pub key: String,
+    /// Squid's ports.
+    pub ports: Ports,
+}
+
+/// A run, decided.
+#[derive(Debug)]
+pub struct Plan {
+    /// Id of the run.
+    pub id: String,
+    /// What may leave.
+    pub policy: Policy,
+    /// The allow list as the user wrote it, for the report.
+    pub allowed: Vec<String>,
+    /// What the kernel is told.
+    pub contents: Contents,
+    /// Squid's configuration and the files it names.
+    pub squid: config::Rendered,
+    /// How Squid is started.
+    pub squid_child: child::Spec,
+    /// Squid's ports.
+    pub ports: Ports,
+    /// What Squid demands of every connection.
+    pub key: String,
+    /// The sandbox.
+    pub agent: AgentSpec,
+    /// Limits of the agent's cgroup.
+    pub limits: Limits,
+    /// Where everything lies.
+    pub paths: Paths,
+    /// When the command is ended.
+    pub timeout: Option<Duration>,
+    /// Whether files stay in place after the run.
+    pub keep: bool,
+    /// Owner of what the run leaves.
+    pub owner: (u32, u32),
+    /// What the user is told once.
+    pub notices: Vec<String>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The domain lists hold entries that cannot be meant.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Domains(Vec<EntryError>),
+    /// Another option makes no sense on this machine.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// A path or a list cannot be written in Squid's configuration.
+    #[error(transparent)]
+    Proxy(#[from] config::SpecError),
+    /// Asked for a runtime that is not there yet.
+    #[error(
+        "--runtime docker is not available in this version; use --runtime native, which needs no daemon"
+    )]
+    Docker,
+    /// No cgroup2.
+    #[error(
+        "no writable cgroup v2 hierarchy: mount one (mount -t cgroup2 none /sys/fs/cgroup/unified) or boot with \
+         systemd.unified_cgroup_hierarchy=1"
+    )]
+    NoCgroup2,
+    /// No Squid.
+    #[error(
+        "Squid is not installed: apt-get install squid (or the like); awf starts one of its own for each run"
+    )]
+    SquidMissing,
+}
+
+impl Plan {
+    /// Decides everything.
+    pub fn make(settings: &Settings, host: &Host, draw: &Draw) -> Result<Self, PlanError> {
+        if settings.runtime == cli::RuntimeChoice::Docker {
+            return Err(PlanError::Docker);
+        }
+        let entries = |list: &[cli::DomainEntry]| -> Vec<String> {
+            list.iter().map(|entry| entry.text.clone()).collect()
+        };
+        let allowed = entries(&settings.allow);
+        let (policy, warnings) =
+            Policy::resolve(&allowed, &entries(&settings.block)).map_err(PlanError::Domains)?;
+        let cgroup = host.cgroup2.as_ref().filter(|mount| mount.writable);
+        let cgroup = cgroup.ok_or(PlanError::NoCgroup2)?;
+        let squid = host.squid.clone().ok_or(PlanError::SquidMissing)?;
+        let paths = Paths::new(&draw.id, settings, host, cgroup);
+        let resolvers = settings.dns_servers.clone().unwrap_or_else(|| host.resolvers.clone());
+        let limits = Limits::of(settings, cgroup);
+        let (agent, mut notices) = agent(settings, host, &paths, &limits);
+        notices
+            .splice(0..0, host.notices.iter().chain(&settings.notices).chain(&warnings).cloned());
+        notices.extend(limits.notices.iter().cloned());
+        Ok(Self {
+            contents: Contents::of(&policy, &resolvers, &host.own_addresses),
+            squid: render(&policy, draw, &resolvers, &paths)?,
+            squid_child: child::Spec {
+                cgroup_procs: paths.proxy_cgroup.join("cgroup.procs"),
+                uid: host.proxy_account.0,
+                gid: host.proxy_account.1,
+                squid,
+                config: paths.proxy.join("squid.conf"),
+                // Squid takes letters and digits only.
+                service: draw.id.chars().filter(char::is_ascii_alphanumeric).collect(),
+            },
+            policy,
+            allowed,
+            agent,
+            limits,
+            ports: draw.ports,
+            key: draw.key.clone(),
+            timeout: settings.timeout,
+            keep: settings.keep,
+            owner: (host.caller.uid, host.caller.gid),
+            notices,
+            paths,
+            id: draw.id.clone(),
+        })
+    }
+
+    /// The plan for a reader, in JSON: names of variables without their values, which may be secrets.
+    pub fn explain(&self) -> serde_json::Value {
+        #[derive(Serialize)]
+        struct Explained<'a> {
+            policy: &'a Policy,
+            squid_conf: &'a str,
+            command: Vec<String>,
+            working_directory: &'a Path,
+            uid: u32,
+            gid: u32,
+            environment: Vec<String>,
+            mounts: &'a [mounts::MountOp],
+            limits: &'a Limits,
+            proxy_logs: &'a Path,
+            audit: &'a Path,
+            notices: &'a [String],
+        }
+        let text = |text: &Text| text.0.to_string_lossy().into_owned();
+        let conf = self.squid.conf.replace(&self.key, "<key>");
+        serde_json::to_value(Explained {
+            policy: &self.policy,
+            squid_conf: &conf,
+            command: self.agent.argv.iter().map(text).collect(),
+            working_directory: &self.agent.cwd,
+            uid: self.agent.uid,
+            gid: self.agent.gid,
+            environment: self.agent.env.iter().map(|(name, _value)| text(name)).collect(),
+            mounts: &self.agent.mounts,
+            limits: &self.limits,
+            proxy_logs: &self.paths.logs,
+            audit: &self.paths.audit,
+            notices: &self.notices,
+        })
+        .unwrap_or_default()
+    }
+}
+
+fn render(
+    policy: &Policy,
+    draw: &Draw,
+    resolvers: &[IpAddr],
+    paths: &Paths,
+) -> Result<config::Rendered, config::SpecError> {
+    config::render(&config::Spec {
+        policy,
+        tunnel_port: draw.ports.tunnel,
+        forward_port: draw.ports.forward,
+        accel_port: draw.ports.accel,
+        key: &draw.key,
+        dns_servers: resolvers,
+        logs: &paths.logs,
+        conf_dir: &paths.proxy,
+        agent_ip: addresses::AGENT,
+    })
+}
+
+/// The sandbox, and what the user should know of it.
+fn agent(
+    settings: &Settings,
+    host: &Host,
+    paths: &Paths,
+    limits: &Limits,
+) -> (AgentSpec, Vec<String>) {
+    let environment = environment::agent_environment(settings, host);
+    let custom: Vec<Custom> = settings
+        .mounts
+        .iter()
+        .map(|mount| Custom {
+            source: mount.source.clone(),
+            target: mount.target.clone(),
+            access: match mount.access {
+                cli::Access::ReadOnly => mounts::Access::ReadOnly,
+                cli::Access::ReadWrite => mounts::Access::ReadWrite,
+            },
+        })
+        .collect();
+    let hide = [paths.work.clone(), paths.logs.clone(), paths.audit.clone()];
+    let facts = Facts {
+        home: &host.caller.home,
+        workspace: &host.workspace,
+        uid: host.agent.uid,
+        gid: host.agent.gid,
+        hostname: HOSTNAME,
+        hosts: &hosts_file(),
+        resolv_conf: &resolv_conf(),
+        passwd: &host.accounts,
+        group: &host.groups,
+        tool_cache: host.tool_cache.as_deref(),
+        custom: &custom,
+        hide: &hide,
+        scratch: &paths.scratch,
+        run: &paths.id,
+        mount_points: &host.mount_points,
+        sockets_guarded: false,
+        gemini: false,
+    };
+    let pair = |(name, value): (String, String)| (Text::from(name), Text::from(value));
+    let mounts = mounts::mounts(&facts, &look);
+    let mut notices = environment.notices;
+    notices.extend(mounts.iter().filter_map(mounts::MountOp::warning));
+    let spec = AgentSpec {
+        argv: ["/bin/bash", "-c", &settings.command].map(Text::from).to_vec(),
+        env: environment.variables.into_iter().map(pair).collect(),
+        cwd: settings.container_workdir.clone().unwrap_or_else(|| working_directory(host)),
+        uid: host.agent.uid,
+        gid: host.agent.gid,
+        groups: vec![host.agent.gid],
+        hostname: HOSTNAME.to_owned(),
+        tty: settings.tty.then_some(Window { rows: 24, columns: 120 }),
+        rlimits: limits.rlimits.clone(),
+        mounts,
+        scratch: paths.scratch.clone(),
+        map_root: host.caller.uid == 0,
+    };
+    (spec, notices)
+}
+
+/// Name of the sandbox to itself, the original's container name.
+const HOSTNAME: &str = "awf-agent";
+
+/// Where the command starts if nothing else was asked for: where awf was called. The original starts in the home
+/// directory, but everybody calls it with `--container-workdir "$PWD"`.
+fn working_directory(host: &Host) -> PathBuf {
+    host.workspace.clone()
+}
+
+fn hosts_file() -> String {
+    let agent = addresses::AGENT;
+    format!(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{agent}\t{HOSTNAME}\n"
+    )
+}
+
+/// Any address would do: the kernel leads port 53 to the name door. `ndots:0` spares search-domain detours.
+fn resolv_conf() -> String {
+    format!("nameserver {}\noptions ndots:0\n", addresses::DOOR)
+}

@@ -1,0 +1,170 @@
+//! Squid's process: started, watched, restarted, killed.
+
+use std::fs::File;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Ports, State, child};
+use crate::relay::proxy_header;
+
+/// A name that no policy allows (`.invalid`, RFC 6761): Squid's 403 for it proves listener, key and rules.
+const PROBE: &str = "ready.awf.invalid";
+/// How long Squid may take to get ready: 30 ms alone, over a second with 100,000 domains, more on a loaded machine.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// Pause between two probes.
+const PROBE_PAUSE: Duration = Duration::from_millis(2);
+/// How long one probe may take.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// Restarts within a run. More deaths than that are not an accident.
+const RESTARTS: u32 = 5;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// For the child.
+    pub child: child::Spec,
+    /// Where Squid listens.
+    pub ports: Ports,
+    /// The per-run secret.
+    pub key: Arc<str>,
+    /// File for Squid's own messages.
+    pub messages: PathBuf,
+}
+
+/// A supervised Squid.
+#[derive(Debug)]
+pub struct Squid {
+    state: watch::Receiver<State>,
+    stop: CancellationToken,
+    supervisor: JoinHandle<()>,
+}
+
+impl Squid {
+    /// Starts Squid without waiting for it: early connections wait for [`State::Ready`].
+    pub fn start(spec: Spec) -> Result<Self> {
+        let first = spawn(&spec)?;
+        let (sender, state) = watch::channel(State::Starting);
+        let stop = CancellationToken::new();
+        let supervisor = tokio::spawn(supervise(spec, first, sender, stop.clone()));
+        Ok(Self { state, stop, supervisor })
+    }
+
+    /// Its state, to watch.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Kills it. Its log is complete for every connection that was closed before; SIGTERM would take two seconds more and
+    /// add nothing (measured).
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if self.supervisor.await.is_err() {
+            tracing::error!("the task that watches Squid died");
+        }
+    }
+}
+
+fn spawn(spec: &Spec) -> Result<Child> {
+    let messages = File::options()
+        .create(true)
+        .append(true)
+        .open(&spec.messages)
+        .with_context(|| format!("open {}", spec.messages.display()))?;
+    Command::new("/proc/self/exe")
+        .arg0(crate::PROXY_CHILD)
+        .arg(serde_json::to_string(&spec.child)?)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(messages.try_clone().context("share Squid's message file")?)
+        .stderr(messages)
+        .kill_on_drop(true)
+        .spawn()
+        .context("start Squid")
+}
+
+/// Brings Squid up, and up again when it dies, until it is told to stop.
+async fn supervise(spec: Spec, first: Child, state: watch::Sender<State>, stop: CancellationToken) {
+    let mut squid = first;
+    for restart in 0..=RESTARTS {
+        let life = run_once(&spec, &mut squid, &state);
+        let ended = stop.run_until_cancelled(life).await;
+        let _dead = squid.kill().await.is_err();
+        let Some(ended) = ended else { return };
+        tracing::warn!("Squid {}; see {}", reason(&ended), spec.messages.display());
+        state.send_replace(State::Starting);
+        if ended.is_err() || restart == RESTARTS {
+            break;
+        }
+        sleep(Duration::from_millis(50 << restart)).await;
+        match spawn(&spec) {
+            Ok(child) => squid = child,
+            Err(error) => {
+                tracing::error!("{error:#}");
+                break;
+            }
+        }
+    }
+    state.send_replace(State::Failed);
+}
+
+fn reason(ended: &Result<()>) -> String {
+    match ended {
+        Ok(()) => "died and is started again".to_owned(),
+        Err(error) => format!("could not be started: {error:#}"),
+    }
+}
+
+/// One life: `Ok` if it died after it had been ready, an error if it never was.
+async fn run_once(spec: &Spec, squid: &mut Child, state: &watch::Sender<State>) -> Result<()> {
+    tokio::select! {
+        ready = wait_until_ready(spec) => ready?,
+        status = squid.wait() => bail!("it ended with {}", status.context("wait for Squid")?),
+    }
+    state.send_replace(State::Ready);
+    let status = squid.wait().await.context("wait for Squid")?;
+    tracing::debug!("Squid ended with {status}");
+    Ok(())
+}
+
+async fn wait_until_ready(spec: &Spec) -> Result<()> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        if let Ok(Ok(true)) = timeout(PROBE_PATIENCE, probe(spec)).await {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("it did not answer within {} s", START_PATIENCE.as_secs());
+        }
+        sleep(PROBE_PAUSE).await;
+    }
+}
+
+/// Whether a denied CONNECT is answered with 403.
+async fn probe(spec: &Spec) -> io::Result<bool> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, spec.ports.tunnel)).await?;
+    let nobody = std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
+    let mut message = proxy_header::encode(nobody, nobody, &[(0xE1, spec.key.as_bytes())])
+        .map_err(io::Error::other)?;
+    message.extend_from_slice(
+        format!("CONNECT {PROBE}:443 HTTP/1.1\r\nHost: {PROBE}:443\r\n\r\n").as_bytes(),
+    );
+    stream.write_all(&message).await?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer.ends_with(b" 403"))
+}

@@ -1,0 +1,179 @@
+//! One connection on its way: what is known of it, and the record of its end.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Instant;
+
+use awf_common::event::Origin;
+
+use super::pump::Counters;
+use super::upstream::{Failure, Tag};
+use crate::observe::journal::Journal;
+use crate::observe::processes;
+use crate::observe::record::{Layer, NameSource, ProcessInfo, Record, SCHEMA, Verdict};
+use crate::policy::Decision;
+
+/// What is known of a connection so far.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) origin: Origin,
+    pub(super) counters: Counters,
+    client: SocketAddr,
+    process: ProcessInfo,
+    name: Option<(Arc<str>, NameSource)>,
+    port: u16,
+    began: Instant,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(super) struct Ending {
+    verdict: Verdict,
+    layer: Layer,
+    rule: String,
+    reason: String,
+    status: Option<u16>,
+}
+
+impl Attempt {
+    pub(super) fn new(origin: Origin, client: SocketAddr) -> Self {
+        Self {
+            process: processes::describe(&origin.process),
+            port: origin.port,
+            origin,
+            client,
+            counters: Counters::default(),
+            name: None,
+            began: Instant::now(),
+        }
+    }
+
+    /// Remembers whom the connection is for.
+    pub(super) fn is_for(&mut self, name: Arc<str>, source: NameSource, port: u16) {
+        self.name = Some((name, source));
+        self.port = port;
+    }
+
+    /// The address the client connected to.
+    pub(super) fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::from(self.origin.address)
+    }
+
+    /// What Squid is told beside the request.
+    pub(super) fn tag(&self) -> Tag {
+        let client = match self.client {
+            SocketAddr::V4(client) => client.port(),
+            SocketAddr::V6(client) => client.port(),
+        };
+        Tag {
+            client_port: client,
+            original: SocketAddrV4::new(self.address(), self.origin.port),
+            name: self.name.as_ref().map_or_else(|| "-".into(), |(name, _source)| Arc::clone(name)),
+            pid: self.origin.process.pid,
+            comm: self.process.comm.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The record of its end.
+    pub(super) fn record(self, journal: &Journal, ending: Ending) -> Record {
+        let totals = self.counters.totals();
+        let (name, name_source) = self.name.unzip();
+        Record {
+            schema: SCHEMA,
+            time: journal.clock().of_ktime(self.origin.ktime_ns),
+            run: journal.run(),
+            verdict: ending.verdict,
+            layer: ending.layer,
+            rule: ending.rule,
+            reason: ending.reason,
+            process: self.process,
+            protocol: "tcp".into(),
+            address: Some(IpAddr::V4(Ipv4Addr::from(self.origin.address))),
+            port: Some(self.port),
+            name,
+            name_source,
+            client_port: Some(self.client.port()),
+            bytes_out: Some(totals.sent),
+            bytes_in: Some(totals.received),
+            duration_ms: u64::try_from(self.began.elapsed().as_millis()).ok(),
+            proxy_status: ending.status,
+        }
+    }
+}
+
+impl Ending {
+    /// The policy denied it.
+    pub(super) fn denied(decision: &Decision) -> Self {
+        Self {
+            verdict: Verdict::Deny,
+            layer: Layer::Relay,
+            rule: decision.rule.to_owned(),
+            reason: decision.reason.clone(),
+            status: None,
+        }
+    }
+
+    /// The relay denied it for what the client sent.
+    pub(super) fn refused(rule: &str, reason: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Deny,
+            layer: Layer::Relay,
+            rule: rule.to_owned(),
+            reason: reason.into(),
+            status: None,
+        }
+    }
+
+    /// Bytes passed.
+    pub(super) fn allowed(decision: &Decision, status: Option<u16>) -> Self {
+        Self {
+            verdict: Verdict::Allow,
+            layer: Layer::Proxy,
+            rule: decision.rule.to_owned(),
+            reason: decision.reason.clone(),
+            status,
+        }
+    }
+
+    /// The way to Squid, or from Squid to the origin, failed.
+    pub(super) fn failed(decision: &Decision, failure: &Failure) -> Self {
+        let (verdict, layer, rule) = match failure {
+            Failure::Denied(_) => (Verdict::Deny, Layer::Proxy, "proxy-denied"),
+            Failure::Inward(_) => (Verdict::Deny, Layer::Guard, "inward-address"),
+            Failure::Unreachable(_) | Failure::Broken(_) => {
+                (Verdict::Error, Layer::Proxy, decision.rule)
+            }
+        };
+        Self {
+            verdict,
+            layer,
+            rule: rule.to_owned(),
+            reason: failure.to_string(),
+            status: failure.status(),
+        }
+    }
+
+    /// The client went away before it said what it wanted.
+    pub(super) fn abandoned() -> Self {
+        Self::refused(
+            "client-left",
+            "the client closed the connection before it named a destination",
+        )
+    }
+
+    /// A state that must not be.
+    pub(super) fn internal(reason: &str) -> Self {
+        Self::refused("internal", reason)
+    }
+
+    /// The run ended while the connection was open.
+    pub(super) fn cut() -> Self {
+        Self {
+            verdict: Verdict::Allow,
+            layer: Layer::Relay,
+            rule: "cut".to_owned(),
+            reason: "the run ended while the connection was open".to_owned(),
+            status: None,
+        }
+    }
+}

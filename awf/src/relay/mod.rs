@@ -1,0 +1,167 @@
+//! Step 6 of 9: from the doors to Squid. Takes redirected connections, learns whom they are for, and lets through what the
+//! policy and Squid both allow.
+//!
+//! Owns: the connections, from accept to the record of their end. Every name is judged twice, here by the `Policy` itself
+//! and by Squid from the configuration derived from it; an attempt passes only if both say yes, so neither a mistake in the
+//! rendering nor a quirk of Squid's parsing can widen the policy. Must never: connect to anything but Squid, trust the
+//! address a client connected to, or let bytes pass whose destination is not known by name.
+
+pub mod client_hello;
+pub mod http_head;
+pub mod proxy_header;
+pub mod pump;
+mod attempt;
+mod explicit;
+mod first_bytes;
+mod transparent;
+mod upstream;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use awf_common::decide::Door;
+use awf_common::event::{ClientEnd, Origin};
+use aya::maps::{HashMap, MapData};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::doors::names::NameTable;
+use crate::observe::journal::Journal;
+use crate::policy::Policy;
+use attempt::{Attempt, Ending};
+pub use upstream::Upstream;
+
+/// Connections served at a time; more wait in the door's backlog. Squid needs two descriptors for each tunnel.
+const CONNECTIONS: usize = 4096;
+/// Denied attempts that wait to be shown to Squid for its log. More are on our own record only.
+const MARKERS: usize = 64;
+/// Pause after a failed accept (out of descriptors), so that the loop does not spin.
+const AFTER_ERROR: Duration = Duration::from_millis(10);
+
+/// The map of what redirected connections asked for.
+pub type Origins = HashMap<MapData, ClientEnd, Origin>;
+
+/// What every connection needs.
+#[derive(Debug)]
+pub struct Relay {
+    origins: Mutex<Origins>,
+    names: Arc<NameTable>,
+    policy: Arc<Policy>,
+    upstream: Upstream,
+    journal: Arc<Journal>,
+    connections: Arc<Semaphore>,
+    markers: Arc<Semaphore>,
+    tasks: TaskTracker,
+    cut: CancellationToken,
+}
+
+impl Relay {
+    /// A relay that serves nothing yet.
+    pub fn new(
+        origins: Origins,
+        names: Arc<NameTable>,
+        policy: Arc<Policy>,
+        upstream: Upstream,
+        journal: Arc<Journal>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            origins: Mutex::new(origins),
+            names,
+            policy,
+            upstream,
+            journal,
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            markers: Arc::new(Semaphore::new(MARKERS)),
+            tasks: TaskTracker::new(),
+            cut: CancellationToken::new(),
+        })
+    }
+
+    /// Serves a door until the relay is cut.
+    pub async fn serve(self: Arc<Self>, door: Door, listener: TcpListener) {
+        let cut = self.cut.clone();
+        cut.run_until_cancelled(self.accept_all(door, listener)).await;
+    }
+
+    async fn accept_all(self: Arc<Self>, door: Door, listener: TcpListener) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };
+            let Ok((client, peer)) = listener.accept().await else {
+                tokio::time::sleep(AFTER_ERROR).await;
+                continue;
+            };
+            let relay = Arc::clone(&self);
+            self.tasks.spawn(async move {
+                relay.serve_connection(door, client, peer).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// Cuts every open connection and waits for their records, and for the denials still on their way to Squid's log.
+    pub async fn close(&self, patience: Duration) {
+        self.cut.cancel();
+        self.tasks.close();
+        let _late = tokio::time::timeout(patience, self.tasks.wait()).await.is_err();
+    }
+
+    async fn serve_connection(self: Arc<Self>, door: Door, client: TcpStream, peer: SocketAddr) {
+        // Without it every small answer waits for a delayed acknowledgement (40 ms).
+        let _slower = client.set_nodelay(true).is_err();
+        let Some(origin) = self.take_origin(peer, door) else {
+            // A connection that no program led here, or whose origin was pushed out: never guess.
+            self.journal.stray(peer);
+            return;
+        };
+        let mut attempt = Attempt::new(origin, peer);
+        let cut = self.cut.clone();
+        let ending = cut
+            .run_until_cancelled(async {
+                match door {
+                    Door::Transparent => transparent::serve(&self, &mut attempt, client).await,
+                    Door::Proxy => explicit::serve(&self, &mut attempt, client).await,
+                    Door::Name => Ending::internal("the name door does not lead to the relay"),
+                }
+            })
+            .await
+            .unwrap_or_else(Ending::cut);
+        self.journal.write(attempt.record(&self.journal, ending));
+    }
+
+    /// What the connection asked for; the entry is removed, so that the port's next user cannot inherit it.
+    fn take_origin(&self, peer: SocketAddr, door: Door) -> Option<Origin> {
+        let SocketAddr::V4(peer) = peer else { return None };
+        let key = ClientEnd { address: u32::from(*peer.ip()), port: u32::from(peer.port()) };
+        let mut origins = self.origins.lock().ok()?;
+        let origin = origins.get(&key, 0).ok()?;
+        let _gone = origins.remove(&key).is_err();
+        drop(origins);
+        (origin.door == door as u8).then_some(origin)
+    }
+
+    /// The name the agent resolved to get this address.
+    fn resolved_name(&self, address: u32) -> Option<Arc<str>> {
+        self.names.name_of(Ipv4Addr::from(address))
+    }
+
+    /// Shows a denied attempt to Squid, so that its log has it too, and checks that Squid would have denied it.
+    fn show_denial(self: &Arc<Self>, attempt: &Attempt, request: upstream::Request) {
+        let Ok(permit) = Arc::clone(&self.markers).try_acquire_owned() else { return };
+        let relay = Arc::clone(self);
+        let tag = attempt.tag();
+        self.tasks.spawn(async move {
+            match relay.upstream.status_of(&tag, &request).await {
+                Ok(status) if (400..500).contains(&status) => {}
+                Ok(status) => tracing::error!(
+                    "policy and proxy disagree: Squid answered {status} for {}, which the policy denies; it was denied",
+                    tag.name
+                ),
+                Err(error) => tracing::debug!("a denial is missing in Squid's log: {error}"),
+            }
+            drop(permit);
+        });
+    }
+}

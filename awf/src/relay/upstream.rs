@@ -1,0 +1,232 @@
+//! The way to Squid: PROXY header, request, status.
+//!
+//! Owns: Squid's three loopback ports and the key that Squid demands. Must never: connect anywhere else.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::proxy_header;
+use crate::plan::addresses;
+use crate::proxy::{Ports, State};
+
+/// TLV type of the metadata in the log (custom range, PROXY protocol 2.2.7).
+const TLV_METADATA: u8 = 0xE0;
+/// TLV type of the key.
+const TLV_KEY: u8 = 0xE1;
+/// How long an early connection waits for Squid to start. Squid needs 40 ms; a loaded machine some seconds.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long Squid may take to answer a CONNECT: its own `connect_timeout` for every address, and DNS before that.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
+/// Bytes of the longest answer head.
+const MAX_ANSWER: usize = 16 * 1024;
+/// Tries to reach Squid's port while it restarts, and the pause between them: one second in all.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where Squid listens and how it knows us.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Squid's ports.
+    pub ports: Ports,
+    /// The per-run secret.
+    pub key: Arc<str>,
+    /// Squid's state.
+    pub state: watch::Receiver<State>,
+}
+
+/// What Squid is told of a connection beside the request.
+#[derive(Clone, Debug)]
+pub(super) struct Tag {
+    pub(super) client_port: u16,
+    pub(super) original: SocketAddrV4,
+    pub(super) name: Arc<str>,
+    pub(super) pid: u32,
+    pub(super) comm: String,
+}
+
+/// A request for Squid.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    /// Open a tunnel.
+    Tunnel {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// The client's own origin-form request to port 80.
+    Origin(Vec<u8>),
+    /// The client's own proxy-form request.
+    Forward(Vec<u8>),
+}
+
+/// Why there is no tunnel.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Squid denied what the policy allows.
+    Denied(u16),
+    /// The guard refused every address of the name.
+    Inward(u16),
+    /// The origin could not be reached.
+    Unreachable(u16),
+    /// Squid could not be reached or did not answer.
+    Broken(io::Error),
+}
+
+impl Failure {
+    /// Squid's status, if it gave one.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Denied(status) | Self::Inward(status) | Self::Unreachable(status) => {
+                Some(*status)
+            }
+            Self::Broken(_) => None,
+        }
+    }
+
+    /// Whether it is a refusal rather than a fault.
+    pub(super) fn is_denial(&self) -> bool {
+        matches!(self, Self::Denied(_) | Self::Inward(_))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(_) => write!(out, "the proxy denied it"),
+            Self::Inward(_) => {
+                write!(out, "the name leads to a private, link-local, loopback or metadata address")
+            }
+            Self::Unreachable(status) => {
+                write!(out, "the destination could not be reached (proxy status {status})")
+            }
+            Self::Broken(error) => write!(out, "the proxy could not be reached: {error}"),
+        }
+    }
+}
+
+impl Upstream {
+    /// Opens a tunnel.
+    pub(super) async fn tunnel(
+        &self,
+        tag: &Tag,
+        host: &str,
+        port: u16,
+    ) -> Result<TcpStream, Failure> {
+        let request = Request::Tunnel { host: host.to_owned(), port };
+        let asking = async {
+            let mut stream = self.send(tag, &request).await?;
+            let answer = read_answer(&mut stream).await?;
+            Ok((stream, answer))
+        };
+        let (stream, answer) = timeout(ANSWER_PATIENCE, asking)
+            .await
+            .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(Failure::Broken)?;
+        match answer.status {
+            200 => Ok(stream),
+            status if answer.inward => Err(Failure::Inward(status)),
+            status @ 403 => Err(Failure::Denied(status)),
+            status => Err(Failure::Unreachable(status)),
+        }
+    }
+
+    /// Sends a request and gives the connection, on which the answer has yet to come.
+    pub(super) async fn send(&self, tag: &Tag, request: &Request) -> io::Result<TcpStream> {
+        self.wait_until_ready().await?;
+        let (port, bytes) = match request {
+            Request::Tunnel { host, port } => {
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
+                (self.ports.tunnel, head.into_bytes())
+            }
+            Request::Origin(bytes) => (self.ports.accel, bytes.clone()),
+            Request::Forward(bytes) => (self.ports.forward, bytes.clone()),
+        };
+        let mut message = self.header(tag)?;
+        message.extend_from_slice(&bytes);
+        let mut stream = self.connect(port).await?;
+        stream.write_all(&message).await?;
+        Ok(stream)
+    }
+
+    /// Sends a request only to learn the status of the answer.
+    pub(super) async fn status_of(&self, tag: &Tag, request: &Request) -> io::Result<u16> {
+        let mut stream = self.send(tag, request).await?;
+        Ok(read_answer(&mut stream).await?.status)
+    }
+
+    fn header(&self, tag: &Tag) -> io::Result<Vec<u8>> {
+        let client = SocketAddrV4::new(addresses::AGENT, tag.client_port);
+        let metadata =
+            proxy_header::text(&format!("pid={};comm={};name={}", tag.pid, tag.comm, tag.name));
+        let fields = [(TLV_METADATA, metadata.as_bytes()), (TLV_KEY, self.key.as_bytes())];
+        proxy_header::encode(client, tag.original, &fields).map_err(io::Error::other)
+    }
+
+    async fn wait_until_ready(&self) -> io::Result<()> {
+        let mut state = self.state.clone();
+        let settled =
+            timeout(START_PATIENCE, state.wait_for(|state| *state != State::Starting)).await;
+        match settled {
+            Ok(Ok(state)) if *state == State::Ready => Ok(()),
+            Ok(_) => Err(io::Error::other("the proxy is not running")),
+            Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Connects to one of Squid's ports; it closes them for a moment while it restarts.
+    async fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        let mut tries = 0;
+        loop {
+            match TcpStream::connect(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(stream);
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && tries < TRIES => {
+                    tries += 1;
+                    sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The head of Squid's answer.
+struct Answer {
+    status: u16,
+    /// The guard refused the connect: EPERM, which nothing else on this path gives.
+    inward: bool,
+}
+
+async fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
+    let mut bytes = Vec::with_capacity(1024);
+    loop {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut fields = [httparse::EMPTY_HEADER; 64];
+        let mut head = httparse::Response::new(&mut fields);
+        if head.parse(&bytes).map_err(io::Error::other)?.is_complete() {
+            let status = head.code.ok_or(io::ErrorKind::InvalidData)?;
+            let inward = head.headers.iter().any(|field| {
+                field.name.eq_ignore_ascii_case("X-Squid-Error")
+                    && field.value == b"ERR_CONNECT_FAIL 1"
+            });
+            return Ok(Answer { status, inward });
+        }
+        if bytes.len() > MAX_ANSWER {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+}

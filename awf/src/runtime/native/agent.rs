@@ -1,0 +1,179 @@
+//! The loader's end of a native sandbox: starting it, listening to it, ending it.
+//!
+//! Owns the outer `awf init` process and the control socket. Dropping the [`Agent`] kills the
+//! sandbox. Must never let the command start by itself: that takes [`Agent::go`].
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::spec::{AgentSpec, Window};
+use super::sys;
+use super::wire::{self, Exit, Notice, Order};
+
+/// Why a sandbox could not be started or reached.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The spec cannot be written as JSON; a path that is not UTF-8.
+    #[error("write the agent's spec")]
+    Spec(#[source] serde_json::Error),
+    /// clone3(2) or execve(2) failed.
+    #[error("start the agent's first process in its cgroup")]
+    Spawn(#[source] io::Error),
+    /// The control socket failed.
+    #[error("talk to the agent's first process")]
+    Control(#[source] io::Error),
+}
+
+/// What the sandbox tells the loader.
+#[derive(Debug)]
+pub enum Message {
+    /// A line of the probe's report.
+    Report(String),
+    /// The probe has ended; the command waits for [`Agent::go`].
+    Ready,
+    /// Something is weaker than planned; worth telling the user once.
+    Warning(String),
+    /// The master of the command's terminal.
+    Terminal(OwnedFd),
+    /// The sandbox could not be built; the command did not run.
+    Failed(String),
+    /// The command has ended.
+    Exited(Exit),
+}
+
+/// A running sandbox.
+#[derive(Debug)]
+pub struct Agent {
+    control: AsyncFd<OwnedFd>,
+    outer: AsyncFd<OwnedFd>,
+    pid: i32,
+    reaped: bool,
+}
+
+/// Start `awf init` in `cgroup` (a cgroup2 directory) and hand it the spec and the network
+/// namespace. It builds the sandbox, runs the probe and waits.
+///
+/// Must be called within a tokio runtime, on a thread that lives as long as the sandbox should:
+/// the kernel ties the new process to the *thread* that made it (`PR_SET_PDEATHSIG`).
+pub fn start(
+    spec: &AgentSpec,
+    cgroup: BorrowedFd<'_>,
+    netns: BorrowedFd<'_>,
+) -> Result<Agent, AgentError> {
+    let memory = written(spec)?;
+    let (ours, theirs) = wire::pair().map_err(|error| AgentError::Control(error.into()))?;
+    let spawned = sys::spawn_init(theirs.as_fd(), cgroup).map_err(AgentError::Spawn)?;
+    drop(theirs);
+    let agent = Agent::new(ours, spawned).map_err(AgentError::Control)?;
+    let fds = [memory.as_fd(), netns];
+    wire::send(agent.control.get_ref().as_fd(), &(), &fds).map_err(AgentError::Control)?;
+    Ok(agent)
+}
+
+fn written(spec: &AgentSpec) -> Result<OwnedFd, AgentError> {
+    let text = serde_json::to_vec(spec).map_err(AgentError::Spec)?;
+    let memory = memfd_create(c"awf-spec", MFdFlags::MFD_CLOEXEC);
+    let mut file = File::from(memory.map_err(|error| AgentError::Control(error.into()))?);
+    file.write_all(&text).map_err(AgentError::Control)?;
+    Ok(file.into())
+}
+
+impl Agent {
+    fn new(control: OwnedFd, spawned: sys::Spawned) -> io::Result<Self> {
+        fcntl(&control, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Self {
+            control: sys::watch(control, Interest::READABLE | Interest::WRITABLE)?,
+            outer: sys::watch(spawned.pidfd, Interest::READABLE)?,
+            pid: spawned.pid.as_raw(),
+            reaped: false,
+        })
+    }
+
+    /// The outer process as seen by the loader. It is in the agent's cgroup.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The next message; `None` when the sandbox is gone. After [`Message::Exited`] nothing else
+    /// follows; `None` without it means that the sandbox was killed. Cancel safe.
+    pub async fn next_message(&mut self) -> Result<Option<Message>, AgentError> {
+        let received = self.control.async_io(Interest::READABLE, |fd| wire::receive(fd.as_fd()));
+        let Some((notice, mut fds)) = received.await.map_err(AgentError::Control)? else {
+            return Ok(None);
+        };
+        Ok(Some(match (notice, fds.pop()) {
+            (Notice::Report(line), _) => Message::Report(line),
+            (Notice::Ready, _) => Message::Ready,
+            (Notice::Warning(text), _) => Message::Warning(text),
+            (Notice::Terminal, Some(master)) => Message::Terminal(master),
+            (Notice::Terminal, None) => {
+                Message::Failed("the terminal arrived without its descriptor".to_owned())
+            }
+            (Notice::Failed(text), _) => Message::Failed(text),
+            (Notice::Exited(exit), _) => Message::Exited(exit),
+        }))
+    }
+
+    /// Let the command start. Only after enforcement is proved.
+    pub async fn go(&self) -> Result<(), AgentError> {
+        self.order(Order::Go).await
+    }
+
+    /// Deliver a signal to the command; those that a terminal's keys send reach its whole group.
+    pub async fn signal(&self, number: i32) -> Result<(), AgentError> {
+        self.order(Order::Signal(number)).await
+    }
+
+    async fn order(&self, order: Order) -> Result<(), AgentError> {
+        let sent =
+            self.control.async_io(Interest::WRITABLE, |fd| wire::send(fd.as_fd(), &order, &[]));
+        sent.await.map_err(AgentError::Control)
+    }
+
+    /// Kill the sandbox with everything in it.
+    pub fn kill(&self) -> Result<(), AgentError> {
+        sys::kill(self.outer.get_ref().as_fd()).map_err(AgentError::Control)
+    }
+
+    /// Wait until the outer process has ended, which it does last of all.
+    pub async fn wait(mut self) -> Result<(), AgentError> {
+        let ended = self.outer.readable().await.map_err(AgentError::Control)?;
+        drop(ended);
+        self.reap().map_err(AgentError::Control)
+    }
+
+    fn reap(&mut self) -> io::Result<()> {
+        if !self.reaped {
+            waitid(Id::PIDFd(self.outer.get_ref().as_fd()), WaitPidFlag::WEXITED)?;
+            self.reaped = true;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // Both can only fail for a process that is already gone.
+            drop(self.kill());
+            drop(self.reap());
+        }
+    }
+}
+
+/// The size of the user's terminal; `None` if it is none.
+pub fn window_of(terminal: BorrowedFd<'_>) -> Option<Window> {
+    sys::window_of(terminal)
+}
+
+/// Tell the command's terminal the size of the user's.
+pub fn resize(master: BorrowedFd<'_>, window: Window) -> io::Result<()> {
+    sys::set_window(master, window)
+}

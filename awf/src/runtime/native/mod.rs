@@ -1,0 +1,37 @@
+//! The native runtime: namespaces, mounts and a filter of our own; no daemon, no images.
+//!
+//! Two halves of one binary. In the loader, [`start`] puts `awf init` into the agent's cgroup and
+//! [`Agent`] is the loader's end of it; in the new process, [`init::main`] builds the sandbox,
+//! lets the probe test it and becomes the command. Takes an [`AgentSpec`], which is complete: no
+//! decision is left to this module. Must never start anything outside the cgroup it was given.
+//! Needs Linux 5.12 (`mount_setattr(2)`).
+
+mod agent;
+mod confine;
+mod idmap;
+pub mod init;
+mod kernel_fs;
+mod mount;
+mod reaper;
+mod root;
+mod seccomp;
+mod spec;
+mod stdio;
+mod sys;
+mod wire;
+
+use std::path::Path;
+
+pub use agent::{Agent, AgentError, Message, resize, start, window_of};
+pub use spec::{AgentSpec, Resource, Rlimit, Text, Window};
+pub use wire::Exit;
+
+use crate::plan::mounts::Found;
+
+/// What lies at a path of this host, for [`crate::plan::mounts::mounts`].
+pub fn look(path: &Path) -> Option<Found> {
+    let link = path.read_link().ok();
+    let real = path.canonicalize().ok()?;
+    let directory = real.is_dir();
+    Some(Found { link, real, directory })
+}

@@ -1,0 +1,146 @@
+//! The directories and files a run leaves to the user: made before, handed over after.
+//!
+//! Must never: follow a link that somebody put in the way, or leave files that need root to be read.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::unistd::{Gid, Uid, chown};
+
+use crate::plan::Plan;
+
+/// Written by Squid.
+const PROXY_LOGS: [&str; 3] = ["access.log", "audit.jsonl", "cache.log"];
+/// Written by awf.
+const RECORD: &str = "egress.jsonl";
+/// Names tried for a directory of logs before giving up: the agent can guess them, but not that many.
+const NAMES: u64 = 1000;
+
+/// Makes the directories and files, and writes Squid's configuration.
+pub(super) fn prepare(plan: &Plan) -> Result<()> {
+    let paths = &plan.paths;
+    for directory in [&paths.work, &paths.logs, &paths.audit] {
+        make(directory, 0o755)?;
+    }
+    let squid = (plan.squid_child.uid, plan.squid_child.gid);
+    for name in PROXY_LOGS {
+        create(&paths.logs.join(name), 0o644, squid)?;
+    }
+    create(&paths.logs.join(RECORD), 0o644, plan.owner)?;
+    // Squid's configuration holds the key: for Squid alone.
+    chown_path(&paths.proxy, squid)?;
+    fs::set_permissions(&paths.proxy, fs::Permissions::from_mode(0o500))
+        .context("close the proxy's directory to others")?;
+    write(&paths.proxy.join("squid.conf"), &plan.squid.conf, (0o400, squid))?;
+    for (name, content) in &plan.squid.files {
+        let path = paths.proxy.join(name);
+        if let Some(parent) = path.parent().filter(|parent| *parent != paths.proxy) {
+            make(parent, 0o755)?;
+        }
+        write(&path, content, (0o444, squid))?;
+    }
+    let shown = plan.squid.conf.replace(&plan.key, "<key>");
+    write(&paths.audit.join("squid.conf"), &shown, (0o644, plan.owner))
+}
+
+/// Hands the logs over: owned by the user, in place if the user chose it, else beside the work directory, which is removed.
+pub(super) fn leave(plan: &Plan) {
+    let paths = &plan.paths;
+    for directory in [&paths.logs, &paths.audit] {
+        if let Err(error) = hand_over(directory, plan.owner) {
+            tracing::warn!("hand over {}: {error}", directory.display());
+        }
+    }
+    if plan.keep {
+        tracing::info!("Files kept in {}", paths.work.display());
+        return;
+    }
+    let number = paths.id.trim_start_matches(|byte: char| !byte.is_ascii_digit());
+    let number: u64 = number.split('-').next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
+    for (directory, chosen, name) in [
+        (&paths.logs, paths.logs_chosen, "squid-logs"),
+        (&paths.audit, paths.audit_chosen, "awf-audit"),
+    ] {
+        if chosen || !directory.starts_with(&paths.work) {
+            continue;
+        }
+        match keep(directory, &paths.tmp, name, number) {
+            Ok(kept) => tracing::debug!("{name} kept in {}", kept.display()),
+            // The only copy stays where it is.
+            Err(error) => {
+                tracing::warn!("logs stay in {}: {error}", directory.display());
+                return;
+            }
+        }
+    }
+    if let Err(error) = fs::remove_dir_all(&paths.work)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("remove {}: {error}", paths.work.display());
+    }
+}
+
+/// Moves a directory beside the work directory, under a name that nobody took yet: `mkdir` decides that, and a rename onto
+/// the empty directory it made cannot be led elsewhere.
+fn keep(directory: &Path, beside: &Path, name: &str, number: u64) -> io::Result<PathBuf> {
+    for step in 0..NAMES {
+        let target = beside.join(format!("{name}-{}", number.saturating_add(step)));
+        match DirBuilder::new().mode(0o755).create(&target) {
+            Ok(()) => return fs::rename(directory, &target).map(|()| target),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn make(path: &Path, mode: u32) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .with_context(|| format!("make the directory {}", path.display()))
+}
+
+/// Makes or empties a file with an owner and a mode. A link in its place is refused.
+fn create(path: &Path, mode: u32, owner: (u32, u32)) -> Result<File> {
+    let making = || {
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .mode(mode)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        fchown(&file, Some(owner.0), Some(owner.1))?;
+        Ok(file)
+    };
+    making().map_err(|error: io::Error| error).with_context(|| format!("make {}", path.display()))
+}
+
+fn write(path: &Path, content: &str, (mode, owner): (u32, (u32, u32))) -> Result<()> {
+    let mut file = create(path, mode, owner)?;
+    file.set_len(0)
+        .and_then(|()| file.write_all(content.as_bytes()))
+        .with_context(|| format!("write {}", path.display()))
+}
+
+/// Gives a directory of logs to the user.
+fn hand_over(directory: &Path, owner: (u32, u32)) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            continue;
+        }
+        std::os::unix::fs::lchown(entry.path(), Some(owner.0), Some(owner.1))?;
+    }
+    std::os::unix::fs::lchown(directory, Some(owner.0), Some(owner.1))
+}
+
+fn chown_path(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
+    chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+        .with_context(|| format!("give {} its owner", path.display()))
+}

@@ -1,0 +1,187 @@
+//! Step 9 of 9: the only place where time passes. Acquires what a run needs in order, releases it in reverse, and carries
+//! the exit code.
+//!
+//! Owns: the order. Must never: start the agent before enforcement is proved, let a failed release hide the agent's exit
+//! code, or leave something behind that the next run could not collect.
+
+pub mod run_dir;
+mod command;
+mod logs;
+mod service;
+mod terminal;
+
+use std::fs;
+use std::os::fd::AsFd as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::doors::Doors;
+use crate::enforce::{Cgroup, Links, Object, prove};
+use crate::exit::Exit;
+use crate::observe::report;
+use crate::plan::Plan;
+use crate::plan::mounts::MountOp;
+use crate::proxy::{self, Squid};
+use crate::runtime::{Native, Prepared, Runtime as _};
+use command::{Enforcement, Signals, supervise};
+use run_dir::{Owned, RunDir};
+use service::{Account, Service};
+use terminal::Terminal;
+
+/// Runs the plan and gives the exit code of awf.
+pub async fn run(plan: Plan) -> Result<Exit> {
+    for notice in &plan.notices {
+        tracing::warn!("{notice}");
+    }
+    let mut signals = Signals::catch()?;
+    let run_dir = RunDir::acquire(&plan.paths.run, owned(&plan))?;
+    let outcome = match logs::prepare(&plan) {
+        Ok(()) => {
+            let outcome = confine_and_run(&plan, &mut signals).await;
+            logs::leave(&plan);
+            outcome
+        }
+        Err(error) => Err(error),
+    };
+    for error in run_dir.release() {
+        tracing::warn!("clean up: {error}");
+    }
+    outcome
+}
+
+/// What the run has to take down, whoever does it.
+fn owned(plan: &Plan) -> Owned {
+    let paths = &plan.paths;
+    Owned {
+        cgroups: vec![paths.cgroup.clone()],
+        pins: paths.pins.clone(),
+        directories: vec![paths.proxy.clone(), paths.scratch.clone()],
+        leavings: plan.agent.mounts.iter().filter_map(MountOp::work_dir).map(Into::into).collect(),
+    }
+}
+
+/// The cgroups of a run.
+struct Cgroups {
+    agent: Cgroup,
+    proxy: Cgroup,
+}
+
+impl Cgroups {
+    fn create(plan: &Plan) -> Result<Self> {
+        let paths = &plan.paths;
+        let parent = Cgroup::create(paths.cgroup.clone())?;
+        for controller in &plan.limits.controllers {
+            parent
+                .limit("cgroup.subtree_control", &format!("+{controller}"))
+                .with_context(|| format!("use the {controller} controller"))?;
+        }
+        let agent = Cgroup::create(paths.agent_cgroup.clone())?;
+        for (file, value) in &plan.limits.files {
+            agent.limit(file, value).with_context(|| format!("set {file} to {value}"))?;
+        }
+        Ok(Self { agent, proxy: Cgroup::create(paths.proxy_cgroup.clone())? })
+    }
+}
+
+/// From the cgroups to the end of the command, and back.
+async fn confine_and_run(plan: &Plan, signals: &mut Signals) -> Result<Exit> {
+    let began = Instant::now();
+    // Loading is mostly the kernel's verifier at work; doors and cgroups are made meanwhile.
+    let contents = plan.contents.clone();
+    let loading = thread::spawn(move || Object::load(&contents));
+    let doors = Doors::open()?;
+    let cgroups = Cgroups::create(plan)?;
+    let loaded =
+        loading.join().map_err(|_panic| anyhow!("the thread that loads the programs died"))?;
+    let mut object = loaded?;
+    let links = Links::attach(&object, &cgroups.agent, &cgroups.proxy, &plan.paths.pins)?;
+    tracing::debug!("programs attached after {:?}", began.elapsed());
+
+    let squid = Squid::start(proxy::Spec {
+        child: plan.squid_child.clone(),
+        ports: plan.ports,
+        key: Arc::from(plan.key.as_str()),
+        messages: plan.paths.logs.join("cache.log"),
+    })?;
+    let namespace = doors.namespace.try_clone().context("keep the agent's namespace")?;
+    let mut service = Service::start(plan, &mut object, doors, &squid)?;
+
+    // Another run may hold the name; then that run's socket is what the probe must not reach.
+    let host_socket = SocketAddr::from_abstract_name(prove::attempts::HOST_SOCKET)
+        .and_then(|name| UnixListener::bind_addr(&name));
+    let outcome = match Native.prepare(&plan.agent, cgroups.agent.as_fd(), namespace.as_fd()).await
+    {
+        Ok(prepared) => {
+            tracing::debug!("sandbox at its gate after {:?}", began.elapsed());
+            let enforcement =
+                Enforcement { links: &links, agent: &cgroups.agent, proxy: &cgroups.proxy };
+            drop(host_socket);
+            prove_and_run(plan, prepared, &mut service, signals, enforcement).await
+        }
+        Err(error) => Err(error),
+    };
+    // Nothing of the agent may live on while its connections are cut and, at last, its programs detached.
+    if let Err(error) = cgroups.agent.kill() {
+        tracing::warn!("kill the command's last processes: {error}");
+    }
+    let account = service.stop(squid).await;
+    if let Ok(exit) = &outcome {
+        tell(plan, *exit, &account);
+    }
+    outcome
+}
+
+/// Judges the probe, opens the gate, waits for the end.
+async fn prove_and_run(
+    plan: &Plan,
+    mut prepared: Prepared,
+    service: &mut Service,
+    signals: &mut Signals,
+    enforcement: Enforcement<'_>,
+) -> Result<Exit> {
+    for warning in prepared.warnings.drain(..) {
+        tracing::warn!("{warning}");
+    }
+    let refusals = service.probe_refusals(enforcement.agent);
+    let confined = prove::judge(&prepared.reports, &refusals, enforcement.agent)?;
+    // The sandbox is in its cgroup by now: check once more that the links govern that very directory.
+    enforcement.holds()?;
+    service.record_refusals()?;
+    let terminal = prepared.terminal.take().map(Terminal::join).transpose()?;
+    tracing::info!("Executing agent command...");
+    let mut running = prepared.start(confined).await?;
+    let exit =
+        supervise(&mut running, signals, terminal.as_ref(), plan.timeout, enforcement).await?;
+    running.gone().await?;
+    if let Some(terminal) = terminal {
+        terminal.leave();
+    }
+    Ok(exit)
+}
+
+/// Says how it ended, what was denied, and what is missing in the record.
+fn tell(plan: &Plan, exit: Exit, account: &Account) {
+    match exit.code() {
+        0 => tracing::info!("Command completed successfully"),
+        code => {
+            for line in report::denials(&account.tally, &plan.allowed) {
+                tracing::warn!("{line}");
+            }
+            tracing::info!("Command completed with exit code: {code}");
+        }
+    }
+    if account.lost > 0 {
+        tracing::warn!(
+            "the record is incomplete: {} attempts were judged but not written down",
+            account.lost
+        );
+    }
+    if fs::exists(&plan.paths.logs).unwrap_or(false) {
+        tracing::debug!("record: {}", plan.paths.logs.display());
+    }
+}

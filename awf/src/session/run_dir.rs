@@ -1,0 +1,181 @@
+//! What a run owns on the machine beside processes: its directories, cgroups and pins; made, locked, removed, and collected
+//! after runs that were killed.
+//!
+//! Owns: `/run/awf/<id>` and everything its `owned.json` lists. A run's directory is locked as long as its awf lives; an
+//! unlocked one is an orphan. Must never: touch anything that no owned.json lists.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde::{Deserialize, Serialize};
+
+use crate::enforce::cgroup;
+
+/// Where runs keep what must not survive a boot.
+pub const RUNS: &str = "/run/awf";
+
+/// Everything a run has to take down, in the order of taking down. Written before anything of it is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owned {
+    /// cgroup directories: killed, then removed. First of all: while a task lives, its programs must stay attached.
+    pub cgroups: Vec<PathBuf>,
+    /// The bpffs with the pins of the links: unmounted, which detaches the programs.
+    pub pins: PathBuf,
+    /// Directories that are made, and removed with all they hold.
+    pub directories: Vec<PathBuf>,
+    /// Directories that others make on the way, and that are removed too: work directories of overlays.
+    pub leavings: Vec<PathBuf>,
+}
+
+/// A run's own directory, locked.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    owned: Owned,
+    lock: Flock<File>,
+}
+
+impl RunDir {
+    /// Collects orphans, then makes and locks the directory of a run and mounts its bpffs.
+    pub fn acquire(path: &Path, owned: Owned) -> Result<Self> {
+        let runs = path.parent().context("a run's directory has a parent")?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(runs)
+            .with_context(|| format!("make {}", runs.display()))?;
+        // One at a time: between the making of a directory and its lock it looks like an orphan.
+        let turnstile = lock(&runs.join(".lock"), FlockArg::LockExclusive)?;
+        collect_orphans(runs);
+        DirBuilder::new()
+            .mode(0o711)
+            .create(path)
+            .with_context(|| format!("make the run's directory {}", path.display()))?;
+        let lock = lock(&path.join("lock"), FlockArg::LockExclusiveNonblock)?;
+        let run_dir = Self { path: path.to_owned(), owned, lock };
+        drop(turnstile);
+        run_dir.furnish().inspect_err(|_error| {
+            // The caller gets no handle: take down what was made. The first error is the one that matters.
+            drop(run_dir.take_down());
+        })?;
+        Ok(run_dir)
+    }
+
+    fn furnish(&self) -> Result<()> {
+        fs::write(self.path.join("owned.json"), serde_json::to_vec(&self.owned)?)
+            .context("write down what the run owns")?;
+        for directory in &self.owned.directories {
+            make_private(directory)?;
+        }
+        make_private(&self.owned.pins)?;
+        // A file system of the run's own: pins live as long as it is mounted, and nobody else's tools see them.
+        mount(Some("bpf"), &self.owned.pins, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
+            .context("mount a bpffs for the pins of the run's links")?;
+        Ok(())
+    }
+
+    /// Removes everything the run owns. Goes on after an error and gives them all.
+    pub fn release(self) -> Vec<String> {
+        let errors = self.take_down();
+        drop(self.lock);
+        errors
+    }
+
+    fn take_down(&self) -> Vec<String> {
+        take_down(&self.path, &self.owned)
+    }
+}
+
+fn take_down(path: &Path, owned: &Owned) -> Vec<String> {
+    let mut errors = Vec::new();
+    let mut note = |what: &str, place: &Path, done: io::Result<()>| {
+        if let Err(error) = done
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            errors.push(format!("{what} {}: {error}", place.display()));
+        }
+    };
+    for directory in &owned.cgroups {
+        note("remove cgroup", directory, cgroup::remove(directory));
+    }
+    if is_mounted(&owned.pins) {
+        note(
+            "unmount",
+            &owned.pins,
+            umount2(&owned.pins, MntFlags::MNT_DETACH).map_err(Into::into),
+        );
+    }
+    for directory in owned.directories.iter().chain(&owned.leavings) {
+        note("remove", directory, fs::remove_dir_all(directory));
+    }
+    // Last: as long as it is there, a next run knows what is left to do.
+    if errors.is_empty()
+        && let Err(error) = fs::remove_dir_all(path)
+    {
+        errors.push(format!("remove {}: {error}", path.display()));
+    }
+    errors
+}
+
+/// Takes down runs whose awf is dead.
+fn collect_orphans(runs: &Path) {
+    let Ok(entries) = fs::read_dir(runs) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if !path.is_dir() {
+            continue;
+        }
+        let Ok(lock) = lock(&path.join("lock"), FlockArg::LockExclusiveNonblock) else { continue };
+        let owned = fs::read(path.join("owned.json"))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Owned>(&text).ok());
+        let errors = match owned {
+            Some(owned) => take_down(&path, &owned),
+            // Killed before it owned anything.
+            None => {
+                fs::remove_dir_all(&path).err().map(|error| error.to_string()).into_iter().collect()
+            }
+        };
+        drop(lock);
+        if errors.is_empty() {
+            tracing::info!("Removed what a killed run left behind: {}", path.display());
+        }
+        for error in errors {
+            tracing::warn!("A killed run could not be cleaned up: {error}");
+        }
+    }
+}
+
+fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("open {}", path.display()))?;
+    Flock::lock(file, how)
+        .map_err(|(_file, errno)| errno)
+        .with_context(|| format!("lock {}", path.display()))
+}
+
+fn make_private(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(path)
+        .with_context(|| format!("make {}", path.display()))
+}
+
+/// Whether a directory is a mount point: its device differs from its parent's.
+fn is_mounted(path: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
+    match (device(path), path.parent().map(device)) {
+        (Ok(inner), Some(Ok(outer))) => inner != outer,
+        _ => false,
+    }
+}

@@ -1,0 +1,136 @@
+//! What serves the agent while it runs: doors, relay, record. Started before the agent, stopped after it.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use awf_common::decide::Door;
+use awf_common::event::{Counter, Refusal};
+use aya::maps::{MapData, RingBuf};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinHandle;
+
+use crate::doors::Doors;
+use crate::doors::name::NameDoor;
+use crate::doors::names::NameTable;
+use crate::enforce::{Cgroup, Object, prove};
+use crate::observe::journal::{Journal, Tally};
+use crate::observe::kernel::{Counts, Reader, count};
+use crate::observe::names;
+use crate::plan::{Plan, addresses};
+use crate::policy::{Policy, Scheme};
+use crate::proxy::Squid;
+use crate::relay::{Relay, Upstream};
+
+/// How long the record may take to show every refusal of the probe. They are in memory already; a loaded machine may still
+/// take its time to schedule us.
+const PROOF_PATIENCE: Duration = Duration::from_secs(5);
+/// How long cut connections may take to end, and denials to reach Squid's log.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The loader's tasks for one agent.
+pub(super) struct Service {
+    journal: Arc<Journal>,
+    relay: Arc<Relay>,
+    names: Arc<NameTable>,
+    counts: Counts,
+    /// Until the proof has been judged, the ring is read by the proof.
+    ring: Option<RingBuf<MapData>>,
+    reader: Option<Reader>,
+    doors: Vec<JoinHandle<()>>,
+}
+
+/// What the end of a run tells.
+#[derive(Debug)]
+pub(super) struct Account {
+    /// What was tried.
+    pub(super) tally: Tally,
+    /// Records that are missing, in user space and in the kernel.
+    pub(super) lost: u64,
+}
+
+impl Service {
+    /// Opens the record and serves the doors.
+    pub(super) fn start(
+        plan: &Plan,
+        object: &mut Object,
+        doors: Doors,
+        squid: &Squid,
+    ) -> Result<Self> {
+        let journal =
+            Journal::open(Arc::from(plan.id.as_str()), &plan.paths.logs.join("egress.jsonl"))?;
+        let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX);
+        let names = Arc::new(names.context("make the table of names")?);
+        let policy = Arc::new(plan.policy.clone());
+        let upstream =
+            Upstream { ports: plan.ports, key: Arc::from(plan.key.as_str()), state: squid.state() };
+        let relay = Relay::new(
+            object.take_origins()?,
+            Arc::clone(&names),
+            Arc::clone(&policy),
+            upstream,
+            Arc::clone(&journal),
+        );
+        let name_door = Arc::new(name_door(&names, policy, Arc::clone(&journal)));
+        let stream = |listener| TcpListener::from_std(listener).context("serve a door");
+        let doors = vec![
+            tokio::spawn(Arc::clone(&relay).serve(Door::Transparent, stream(doors.transparent)?)),
+            tokio::spawn(Arc::clone(&relay).serve(Door::Proxy, stream(doors.proxy)?)),
+            tokio::spawn(Arc::clone(&name_door).serve_tcp(stream(doors.name_tcp)?)),
+            tokio::spawn(name_door.serve_udp(UdpSocket::from_std(doors.name_udp)?)),
+        ];
+        Ok(Self {
+            counts: object.take_counts()?,
+            ring: Some(object.take_refusals()?),
+            journal,
+            relay,
+            names,
+            reader: None,
+            doors,
+        })
+    }
+
+    /// The refusals of the probe.
+    pub(super) fn probe_refusals(&mut self, agent: &Cgroup) -> Vec<Refusal> {
+        let ring = self.ring.as_mut();
+        ring.map(|ring| prove::collect(ring, agent, PROOF_PATIENCE)).unwrap_or_default()
+    }
+
+    /// Puts refusals on record from now on. Call it before the command starts.
+    pub(super) fn record_refusals(&mut self) -> Result<()> {
+        if let Some(ring) = self.ring.take() {
+            let reader = Reader::start(ring, Arc::clone(&self.journal), Arc::clone(&self.names))?;
+            self.reader = Some(reader);
+        }
+        Ok(())
+    }
+
+    /// Ends everything in the order in which the record stays complete: connections, Squid, the kernel's refusals, the file.
+    pub(super) async fn stop(self, squid: Squid) -> Account {
+        self.relay.close(CLOSE_PATIENCE).await;
+        squid.stop().await;
+        if let Some(reader) = self.reader {
+            reader.stop();
+        }
+        self.doors.iter().for_each(JoinHandle::abort);
+        let (tally, lost) = self.journal.close();
+        Account { tally, lost: lost + count(&self.counts, Counter::RecordLost) }
+    }
+}
+
+fn name_door(names: &Arc<NameTable>, policy: Arc<Policy>, journal: Arc<Journal>) -> NameDoor {
+    let hosts: HashMap<String, Ipv4Addr> = [
+        ("squid-proxy".to_owned(), addresses::PROXY),
+        ("awf-squid".to_owned(), addresses::PROXY),
+        ("awf-agent".to_owned(), addresses::AGENT),
+    ]
+    .into();
+    let judge = Arc::clone(&policy);
+    let favour = move |name: &str| {
+        judge.decide(name, 443, Scheme::Tls).allow || judge.decide(name, 80, Scheme::Http).allow
+    };
+    let recorder = names::Recorder::new(policy, journal);
+    NameDoor::new(Arc::clone(names), hosts, favour, move |asked| recorder.record(asked))
+}

@@ -1,0 +1,111 @@
+//! The command's terminal: bytes and size, passed between the user's terminal and the sandbox's.
+//!
+//! Owns the raw mode of the user's terminal while it lives. Must never leave the terminal raw.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context as _, Result};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::runtime::native::{resize, window_of};
+
+/// A terminal in use.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    master: OwnedFd,
+    output: Option<JoinHandle<()>>,
+    saved: Option<Termios>,
+}
+
+impl Terminal {
+    /// Starts to pass bytes. Threads, not tasks: a terminal may block for hours.
+    pub(super) fn join(master: OwnedFd) -> Result<Self> {
+        let copy = || master.try_clone().map(File::from).context("share the terminal");
+        let (from, mut to) = (copy()?, copy()?);
+        let output = thread::Builder::new()
+            .name("awf-tty-out".into())
+            .spawn(move || pass(from, io::stdout()))
+            .context("start the terminal's output")?;
+        let saved = raw_mode().context("set the terminal to raw mode")?;
+        // Ends with the process: nothing can interrupt its read.
+        thread::Builder::new()
+            .name("awf-tty-in".into())
+            .spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = io::stdin().read(&mut buffer) {
+                    if to.write_all(buffer.get(..count).unwrap_or_default()).is_err() {
+                        return;
+                    }
+                }
+                // End of input is a key on a terminal: VEOF, control-D by default (termios(3)).
+                let _unheard = to.write_all(&[4]).is_err();
+            })
+            .context("start the terminal's input")?;
+        let terminal = Self { master, output: Some(output), saved };
+        terminal.fit();
+        Ok(terminal)
+    }
+
+    /// Waits until the user's terminal has a new size, and passes it on. Never ends without a terminal.
+    pub(super) async fn resized(terminal: Option<&Self>) {
+        let (Some(terminal), Ok(mut change)) = (terminal, signal(SignalKind::window_change()))
+        else {
+            return std::future::pending().await;
+        };
+        change.recv().await;
+        terminal.fit();
+    }
+
+    /// Waits for the last output and restores the user's terminal.
+    pub(super) fn leave(mut self) {
+        if let Some(output) = self.output.take()
+            && output.join().is_err()
+        {
+            tracing::error!("the thread that passes the terminal's output died");
+        }
+    }
+
+    fn fit(&self) {
+        if let Some(size) = window_of(io::stdout().as_fd())
+            && let Err(error) = resize(self.master.as_fd(), size)
+        {
+            tracing::debug!("set the size of the command's terminal: {error}");
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(saved) = &self.saved {
+            let _gone = tcsetattr(io::stdin(), SetArg::TCSADRAIN, saved).is_err();
+        }
+    }
+}
+
+/// Copies until the sandbox's side is closed: the kernel says EIO then (`drivers/tty/pty.c`).
+fn pass(mut from: File, mut to: impl io::Write) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let written = to.write_all(buffer.get(..count).unwrap_or_default());
+        if written.and_then(|()| to.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Hands every key to the sandbox's terminal, which interprets it; `None` if standard input is not a terminal.
+fn raw_mode() -> nix::Result<Option<Termios>> {
+    let input = io::stdin();
+    if !input.is_terminal() {
+        return Ok(None);
+    }
+    let saved = tcgetattr(&input)?;
+    let mut raw = saved.clone();
+    cfmakeraw(&mut raw);
+    tcsetattr(&input, SetArg::TCSADRAIN, &raw)?;
+    Ok(Some(saved))
+}

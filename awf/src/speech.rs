@@ -1,0 +1,66 @@
+//! What awf says: `[LEVEL] text` lines on standard error, and nothing on standard output but what was asked for.
+#![expect(clippy::print_stderr, reason = "the one place that speaks")]
+
+use std::fmt;
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::cli::LogLevel;
+use crate::exit::Exit;
+
+/// Sets what is said from now on.
+pub(crate) fn begin(level: LogLevel) {
+    let level = match level {
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Error => Level::ERROR,
+    };
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).event_format(Line);
+    // Set already in a process that runs twice, as tests do.
+    let _again = subscriber.try_init().is_err();
+}
+
+/// Prints to standard output. A reader that has gone is no error.
+pub(crate) fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The line that tools look for at the end of a run.
+pub(crate) fn last_word(exit: Exit) {
+    tracing::info!("Process exiting with code: {}", exit.code());
+}
+
+/// An error with its causes, once.
+pub(crate) fn error(error: &anyhow::Error) {
+    eprintln!("[ERROR] {error:#}");
+}
+
+/// The original's format.
+struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        write!(writer, "[{}] ", event.metadata().level())?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}

@@ -1,0 +1,50 @@
+//! Building the workspace's programs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The workspace's root.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// Builds the release of awf and gives its path.
+pub(crate) fn awf() -> Result<PathBuf> {
+    let status = cargo()
+        .args(["build", "--quiet", "--release", "--locked", "--package", "awf"])
+        .status()
+        .context("build awf")?;
+    ensure!(status.success(), "awf could not be built");
+    let built = target_directory()?.join(host_triple()?).join("release/awf");
+    ensure!(built.is_file(), "{} is missing after the build", built.display());
+    Ok(built)
+}
+
+/// cargo, in the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
+
+fn target_directory() -> Result<PathBuf> {
+    let output = cargo()
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .output()
+        .context("ask cargo for the target directory")?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let directory = metadata.get("target_directory").and_then(|value| value.as_str());
+    Ok(PathBuf::from(directory.context("cargo names no target directory")?))
+}
+
+fn host_triple() -> Result<String> {
+    let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .arg("-vV")
+        .output()
+        .context("ask rustc for the host")?;
+    let text = String::from_utf8(output.stdout)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc names no host")?.to_owned())
+}

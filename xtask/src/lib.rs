@@ -1,0 +1,3 @@
+//! The parts of xtask that the privileged tests use too.
+
+pub mod lab;

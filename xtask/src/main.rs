@@ -1,0 +1,60 @@
+//! `cargo xtask`: everything a contributor does.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
+
+mod bench;
+mod build;
+mod install;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::lab;
+
+/// Builds, runs, tests and measures awf.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing: packages of the distribution and the BPF linker.
+    Setup(setup::Setup),
+    /// Build awf and run it.
+    Run(run::Run),
+    /// Run the tests: all tiers, or the one named.
+    Test(test::Test),
+    /// Measure: prints figures and ratios against a baseline of the same run.
+    Bench(bench::Bench),
+    /// The offline internet for tests.
+    #[command(subcommand)]
+    Lab(lab::LabCommand),
+    /// Build a release and install it.
+    Install(install::Install),
+    /// Check what no compiler checks.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let done: Result<ExitCode> = match Cli::parse().task {
+        Task::Setup(setup) => setup.run().map(|()| ExitCode::SUCCESS),
+        Task::Run(run) => run.run(),
+        Task::Test(test) => test.run(),
+        Task::Bench(bench) => bench.run(),
+        Task::Lab(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Task::Install(install) => install.run().map(|()| ExitCode::SUCCESS),
+        Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,153 @@
+//! `setup`: what a bare machine lacks. Idempotent; asks before it installs, unless told not to or in CI.
+
+use std::env;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use xtask::lab;
+
+/// What awf itself needs on a Debian-like machine, for running and for building.
+const PACKAGES: [&str; 10] = [
+    "squid",
+    "iproute2",
+    "gcc",
+    "libc6-dev",
+    "rustc-web",
+    "libstd-rust-web-dev-bpf",
+    "llvm-22-dev",
+    "libpolly-22-dev",
+    "zlib1g-dev",
+    "libzstd-dev",
+];
+
+/// Where Debian's package puts LLVM 22, for bpf-linker's build.
+const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
+
+/// Options of `setup`.
+#[derive(Args)]
+pub(crate) struct Setup {
+    /// Install without asking.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Setup {
+    /// Installs what is missing.
+    pub(crate) fn run(&self) -> Result<()> {
+        ensure(self.yes, &missing_packages()?)
+    }
+}
+
+/// What `run`, `test` and `bench` call first: does nothing on a machine that has everything.
+pub(crate) fn complete() -> Result<()> {
+    ensure(false, &missing_packages()?)
+}
+
+fn ensure(yes: bool, packages: &[String]) -> Result<()> {
+    let linker = find("bpf-linker").is_none();
+    if packages.is_empty() && !linker {
+        return Ok(());
+    }
+    let mut wanted = packages.to_vec();
+    if linker {
+        wanted.push("bpf-linker (built from the crate registry)".to_owned());
+    }
+    eprintln!("awf needs: {}", wanted.join(", "));
+    ensure!(yes || env::var_os("CI").is_some() || asked()?, "nothing was installed");
+    if !packages.is_empty() {
+        step("update the package lists", root("apt-get").args(["update", "-q"]))?;
+        step(
+            "install packages",
+            root("apt-get")
+                .args(["install", "-y", "-q", "--no-install-recommends"])
+                .args(packages)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )?;
+    }
+    if linker {
+        step(
+            "build bpf-linker",
+            Command::new("cargo")
+                .args(["install", "bpf-linker", "--no-default-features", "--features", "llvm-22"])
+                .env("LLVM_PREFIX", LLVM_PREFIX)
+                .env("LLVM_SYS_221_PREFIX", LLVM_PREFIX),
+        )?;
+    }
+    Ok(())
+}
+
+/// Packages that dpkg does not report as installed.
+fn missing_packages() -> Result<Vec<String>> {
+    if find("dpkg-query").is_none() {
+        eprintln!(
+            "not a Debian-like machine: install Squid, iproute2 and a BPF compiler yourself (see README)"
+        );
+        return Ok(Vec::new());
+    }
+    let mut wanted: Vec<&str> = PACKAGES.to_vec();
+    wanted.extend(lab::requirements());
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat=${Package} ${db:Status-Status}\n"])
+        .args(&wanted)
+        .stderr(Stdio::null())
+        .output()
+        .context("ask dpkg what is installed")?;
+    let known = String::from_utf8_lossy(&output.stdout);
+    let installed: Vec<&str> =
+        known.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
+    Ok(wanted
+        .into_iter()
+        .filter(|package| !installed.contains(package))
+        .map(str::to_owned)
+        .collect())
+}
+
+fn asked() -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("not a terminal: run `cargo xtask setup --yes`");
+    }
+    eprint!("Install them now? [Y/n] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "" | "y" | "Y" | "yes"))
+}
+
+/// A command that needs root.
+fn root(program: &str) -> Command {
+    if nix::unistd::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg("--preserve-env=DEBIAN_FRONTEND").arg(program);
+    command
+}
+
+/// Runs one step behind a spinner; its output is shown only if it fails.
+fn step(what: &'static str, command: &mut Command) -> Result<()> {
+    let spinner = ProgressBar::new_spinner().with_message(what);
+    spinner.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})")?);
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    let output = command.stdin(Stdio::null()).output().with_context(|| what.to_owned())?;
+    spinner.finish_and_clear();
+    if !output.status.success() {
+        eprintln!("{}", String::from_utf8_lossy(&output.stdout));
+        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+        bail!("{what}: {}", output.status);
+    }
+    eprintln!("{what}: done in {} s", spinner.elapsed().as_secs());
+    Ok(())
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .chain([Path::new("/usr/sbin").to_owned()])
+        .map(|directory| directory.join(program))
+        .find(|candidate| candidate.is_file())
+}

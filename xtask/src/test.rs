@@ -1,0 +1,157 @@
+//! `test`: the tiers. A missing requirement fails a tier; nothing is skipped in silence.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
+use xtask::lab::Lab;
+
+use crate::{build, setup, tidy};
+
+/// Options of `test`.
+#[derive(Args)]
+pub(crate) struct Test {
+    /// The tier; all of them if none is named.
+    tier: Option<Tier>,
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Tier {
+    /// Formatting, lints, documentation, layout rules.
+    Style,
+    /// Unit, property, golden and table tests. Needs nothing.
+    Pure,
+    /// The programs on real cgroups, and Squid against the policy. Needs root.
+    Kernel,
+    /// Whole runs in the lab. Needs root.
+    Native,
+    /// Every client, with and without proxy variables. Needs root.
+    Clients,
+    /// One case for each bypass idea. Needs root.
+    Escape,
+    /// kill -9, full disks, broken machines. Needs root.
+    Fault,
+}
+
+const ALL: [Tier; 7] =
+    [Tier::Style, Tier::Pure, Tier::Kernel, Tier::Native, Tier::Clients, Tier::Escape, Tier::Fault];
+
+impl Test {
+    /// Runs the tiers.
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        setup::complete()?;
+        let filter = self.filter.as_deref();
+        let tiers: Vec<Tier> = self.tier.map_or_else(|| ALL.to_vec(), |tier| vec![tier]);
+        let mut session = None;
+        for tier in &tiers {
+            let began = Instant::now();
+            let name = tier.to_possible_value().map(|value| value.get_name().to_owned());
+            let name = name.unwrap_or_default();
+            eprintln!("== {name}");
+            match tier {
+                Tier::Style => style()?,
+                Tier::Pure => pure(filter)?,
+                _ => {
+                    if session.is_none() {
+                        session = Some(Session::begin()?);
+                    }
+                    let session = session.as_ref().context("the lab is up")?;
+                    session.run_tier(binaries(*tier), filter)?;
+                }
+            }
+            eprintln!("== {name}: passed in {} s", began.elapsed().as_secs());
+        }
+        drop(session);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn binaries(tier: Tier) -> &'static [&'static str] {
+    match tier {
+        Tier::Style | Tier::Pure => &[],
+        Tier::Kernel => &["kernel", "squid_agreement"],
+        Tier::Native => &["native"],
+        Tier::Clients => &["clients"],
+        Tier::Escape => &["escape"],
+        Tier::Fault => &["fault"],
+    }
+}
+
+fn style() -> Result<()> {
+    tidy::run()?;
+    check("formatting", build::cargo().args(["fmt", "--all", "--check"]))?;
+    let lints = ["clippy", "--quiet", "--locked", "--workspace", "--all-targets"];
+    check(
+        "lints",
+        build::cargo()
+            .args(lints)
+            .args(["--exclude", "awf-ebpf", "--", "--deny", "warnings"])
+            .env("AWF_EBPF_STUB", "1"),
+    )?;
+    check(
+        "lints of the kernel programs",
+        build::cargo()
+            .args(["clippy", "--quiet", "--locked", "--package", "awf-ebpf", "--bins"])
+            .args(["--", "--deny", "warnings"]),
+    )?;
+    check(
+        "documentation",
+        build::cargo()
+            .args(["doc", "--quiet", "--locked", "--no-deps", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "--deny warnings")
+            .env("AWF_EBPF_STUB", "1"),
+    )
+}
+
+fn pure(filter: Option<&str>) -> Result<()> {
+    let packages = ["--package", "awf-common", "--package", "awf", "--package", "xtask"];
+    check("tests", build::cargo().args(["test", "--quiet", "--locked"]).args(packages).args(filter))
+}
+
+/// Everything the privileged tiers share: the built awf, and a lab of their own.
+struct Session {
+    awf: PathBuf,
+    lab: String,
+}
+
+impl Session {
+    fn begin() -> Result<Self> {
+        ensure!(nix::unistd::geteuid().is_root(), "this tier needs root: run it with sudo");
+        let awf = build::awf()?;
+        let lab = format!("test{}", std::process::id());
+        Lab::up(&lab)?;
+        Ok(Self { awf, lab })
+    }
+
+    fn run_tier(&self, binaries: &[&str], filter: Option<&str>) -> Result<()> {
+        for binary in binaries {
+            check(
+                binary,
+                build::cargo()
+                    .args(["test", "--locked", "--package", "awf-tests", "--test", binary, "--"])
+                    .args(filter)
+                    .env("AWF_BIN", &self.awf)
+                    .env("AWF_LAB", &self.lab),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Err(error) = Lab::named(&self.lab).and_then(|lab| lab.down()) {
+            eprintln!("the lab {} could not be taken down: {error:#}", self.lab);
+        }
+    }
+}
+
+fn check(what: &str, command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("run {what}"))?;
+    ensure!(status.success(), "{what} failed");
+    Ok(())
+}
