@@ -81,8 +81,13 @@ impl Reason {
         match self {
             Self::SocketType => errno::EPROTONOSUPPORT,
             Self::Ipv6 => errno::ENETUNREACH,
-            Self::Udp | Self::Port | Self::InwardAddress => errno::ECONNREFUSED,
-            Self::Door | Self::SocketOption | Self::Packet | Self::Internal => errno::EPERM,
+            Self::Udp | Self::Port => errno::ECONNREFUSED,
+            // For the guard it is the errno that Squid names in its answer, and nothing else on Squid's way gives it.
+            Self::InwardAddress
+            | Self::Door
+            | Self::SocketOption
+            | Self::Packet
+            | Self::Internal => errno::EPERM,
         }
     }
 

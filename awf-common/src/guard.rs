@@ -1,7 +1,7 @@
 //! The rule for the proxy: which addresses it may connect to after it resolved an allowed name.
 //!
 //! An allowed name can be pointed anywhere by whoever owns it, so the proxy must not be able to reach the inside:
-//! private, link-local, loopback and metadata addresses. Judged at connect(), so there is no gap between check and use.
+//! private, link-local, loopback and metadata addresses. Judged at connect, so there is no gap between check and use.
 
 use crate::config::GuardConfig;
 use crate::decide::{Reason, Transport, Verdict, opens};
@@ -87,8 +87,8 @@ pub fn is_inward4(address: u32) -> bool {
     address == AZURE_WIRE_SERVER
 }
 
-/// Whether an IPv6 address is not plain global unicast (2000::/3, RFC 4291), or embeds an IPv4 address that could be
-/// inward: Teredo 2001::/32 and the rest of 2001::/23, 6to4 2002::/16. Documentation 2001:db8::/32 counts as inward too.
+/// Whether an IPv6 address is not plain global unicast (`2000::/3`, RFC 4291), or embeds an IPv4 address that could be
+/// inward: Teredo `2001::/32` and the rest of `2001::/23`, 6to4 `2002::/16`. Documentation `2001:db8::/32` counts as inward too.
 #[inline(always)]
 pub fn is_inward6(words: [u32; 4]) -> bool {
     let first = words[0];

@@ -5,6 +5,10 @@
 //! Takes and gives plain values, so that the very function that runs in the kernel runs in host tests.
 //! Must never: allocate, perform I/O, or depend on `std`.
 #![cfg_attr(not(test), no_std)]
+#![expect(
+    clippy::inline_always,
+    reason = "a call between BPF programs costs stack, of which there are 512 bytes"
+)]
 
 pub mod config;
 pub mod decide;

@@ -189,13 +189,17 @@ fn remember(cookie: u64, address: u32, port: u16, door: Door) -> Result<(), i32>
 /// Writes a new address into the context. Volatile: LLVM merges neighbouring context writes, which the verifier refuses.
 #[inline(always)]
 pub(crate) fn rewrite(ctx: &SockAddrContext, address: u32, port: u16, by_v6_hook: bool) {
-    if by_v6_hook {
-        // SAFETY: the kernel passes a valid context, the field may be written by this hook.
-        unsafe { (&raw mut (*ctx.sock_addr).user_ip6[3]).write_volatile(address.to_be()) };
+    let field = if by_v6_hook {
+        // SAFETY: the kernel passes a valid context; the verifier checks the access.
+        unsafe { &raw mut (*ctx.sock_addr).user_ip6[3] }
     } else {
         // SAFETY: as above.
-        unsafe { (&raw mut (*ctx.sock_addr).user_ip4).write_volatile(address.to_be()) };
-    }
+        unsafe { &raw mut (*ctx.sock_addr).user_ip4 }
+    };
+    // SAFETY: as above; the hooks that call this may write their family's address.
+    unsafe { field.write_volatile(address.to_be()) };
     // SAFETY: as above.
-    unsafe { (&raw mut (*ctx.sock_addr).user_port).write_volatile(u32::from(port.to_be())) };
+    let field = unsafe { &raw mut (*ctx.sock_addr).user_port };
+    // SAFETY: as above; they may write the port, too.
+    unsafe { field.write_volatile(u32::from(port.to_be())) };
 }

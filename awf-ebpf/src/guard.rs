@@ -1,7 +1,7 @@
 //! The guard on the proxy's cgroup: an allowed name cannot be pointed inward.
 //!
 //! Same hooks as the agent's, other rule ([`awf_common::guard`]). Squid answers 503 for a refused address and tries the
-//! name's next one; the access log shows errno 111 and the address.
+//! name's next one; the access log shows errno 1 and the address.
 #![expect(unsafe_code, reason = "map entries are read through the kernel's pointer")]
 #![expect(clippy::needless_pass_by_value, reason = "the entry points get their context by value")]
 

@@ -1,7 +1,7 @@
 //! `sock_ops`: ties the client's end of a redirected connection to what it asked for, before the SYN leaves.
 //!
 //! Kernel: `net/ipv4/tcp_output.c` `tcp_connect` calls `BPF_SOCK_OPS_TCP_CONNECT_CB` when the local port is chosen and
-//! nothing was sent yet, so the relay's accept() can never be first. Since 4.13. The return value is not a verdict.
+//! nothing was sent yet, so the relay's accept can never be first. Since 4.13. The return value is not a verdict.
 #![expect(unsafe_code, reason = "kernel helpers")]
 #![expect(clippy::needless_pass_by_value, reason = "the entry point gets its context by value")]
 

@@ -141,8 +141,10 @@ fn awf_setsockopt(ctx: SockoptContext) -> i32 {
     if !chooses_the_way(level, option) {
         // 0 lets the kernel use the caller's own buffer, whatever its size. Volatile, because LLVM merges neighbouring
         // context writes into one that the verifier refuses (measured).
-        // SAFETY: as above; `optlen` may be written.
-        unsafe { (&raw mut (*ctx.sockopt).optlen).write_volatile(0) };
+        // SAFETY: as above.
+        let length = unsafe { &raw mut (*ctx.sockopt).optlen };
+        // SAFETY: as above; this hook may write the field.
+        unsafe { length.write_volatile(0) };
         return ALLOW;
     }
     let attempt = Attempt {

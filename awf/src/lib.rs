@@ -108,7 +108,8 @@ fn draw() -> Result<Draw> {
     let mut luck = [0_u8; 20];
     let file = std::fs::File::open("/dev/urandom").context("open /dev/urandom")?;
     std::io::Read::read_exact(&mut &file, &mut luck).context("read /dev/urandom")?;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex =
+        |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let (key, rest) = luck.split_at(16);
     let seed = rest.first_chunk::<2>().map_or(0, |pair| u16::from_ne_bytes(*pair));
     let milliseconds = jiff::Timestamp::now().as_millisecond();

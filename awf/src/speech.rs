@@ -55,12 +55,12 @@ where
 {
     fn format_event(
         &self,
-        context: &FmtContext<'_, S, N>,
+        ctx: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         write!(writer, "[{}] ", event.metadata().level())?;
-        context.format_fields(writer.by_ref(), event)?;
+        ctx.format_fields(writer.by_ref(), event)?;
         writeln!(writer)
     }
 }

@@ -21,7 +21,8 @@ pub fn lab() -> Lab {
 
 /// The awf under test.
 pub fn awf() -> PathBuf {
-    let path = std::env::var_os("AWF_BIN").expect("AWF_BIN is not set: run the tests with `cargo xtask test`");
+    let path = std::env::var_os("AWF_BIN")
+        .expect("AWF_BIN is not set: run the tests with `cargo xtask test`");
     assert!(nix::unistd::geteuid().is_root(), "this tier needs root");
     path.into()
 }
@@ -67,7 +68,8 @@ impl Run {
     /// A run with an empty allow list.
     pub fn new() -> Self {
         let number = RUNS.fetch_add(1, Ordering::Relaxed);
-        let logs = std::env::temp_dir().join(format!("awf-test-logs-{}-{number}", std::process::id()));
+        let logs =
+            std::env::temp_dir().join(format!("awf-test-logs-{}-{number}", std::process::id()));
         Self {
             arguments: Vec::new(),
             logs,
@@ -135,21 +137,31 @@ impl Run {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        for name in
-            ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"]
-        {
+        for name in [
+            "REQUESTS_CA_BUNDLE",
+            "CURL_CA_BUNDLE",
+            "SSL_CERT_FILE",
+            "NODE_EXTRA_CA_CERTS",
+            "GIT_SSL_CAINFO",
+        ] {
             command.env_remove(name);
         }
         command.args(&self.arguments).arg("--proxy-logs-dir").arg(&self.logs);
         let ca = lab.ca();
         command.arg("--mount").arg(format!("{0}:{0}:ro", ca.display()));
-        for name in
-            ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"]
-        {
+        for name in [
+            "SSL_CERT_FILE",
+            "CURL_CA_BUNDLE",
+            "GIT_SSL_CAINFO",
+            "REQUESTS_CA_BUNDLE",
+            "NODE_EXTRA_CA_CERTS",
+        ] {
             command.arg("--env").arg(format!("{name}={}", ca.display()));
         }
         if !self.proxy_variables {
-            for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "NO_PROXY", "no_proxy"] {
+            for name in
+                ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "NO_PROXY", "no_proxy"]
+            {
                 command.args(["--exclude-env", name]);
             }
         }
@@ -186,7 +198,9 @@ impl Run {
         let read = |name: &str| fs::read_to_string(self.logs.join(name)).unwrap_or_default();
         let records = read("egress.jsonl")
             .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
             .collect();
         let access_log = read("access.log");
         drop(fs::remove_dir_all(&self.logs));
@@ -241,9 +255,13 @@ pub fn unconfined(line: &str) -> Output {
     let lab = lab();
     let ca = lab.ca();
     let mut command = lab.host_command("/bin/bash");
-    for name in
-        ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"]
-    {
+    for name in [
+        "SSL_CERT_FILE",
+        "CURL_CA_BUNDLE",
+        "GIT_SSL_CAINFO",
+        "REQUESTS_CA_BUNDLE",
+        "NODE_EXTRA_CA_CERTS",
+    ] {
         command.env(name, &ca);
     }
     command.args(["-c", line]).stdin(Stdio::null()).output().expect("bash starts")
@@ -257,8 +275,8 @@ impl Scratch {
     /// Makes it.
     pub fn new(name: &str) -> Self {
         let number = RUNS.fetch_add(1, Ordering::Relaxed);
-        let path =
-            PathBuf::from("/var/tmp").join(format!("awf-test-{name}-{}-{number}", std::process::id()));
+        let path = PathBuf::from("/var/tmp")
+            .join(format!("awf-test-{name}-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).expect("the scratch directory can be made");
         Self(path)
     }
@@ -288,7 +306,8 @@ pub fn leftovers() -> Vec<String> {
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
     found.extend(mounts.lines().filter(|line| line.contains("awf-1")).map(str::to_owned));
-    let cgroups = list(Command::new("find").args(["/sys/fs/cgroup", "-maxdepth", "4", "-name", "awf-1*"]));
+    let cgroups =
+        list(Command::new("find").args(["/sys/fs/cgroup", "-maxdepth", "4", "-name", "awf-1*"]));
     found.extend(cgroups.lines().map(str::to_owned));
     found.retain(|entry| !entry.ends_with("/.lock"));
     found.sort();

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 
 /// The workspace's root.
 pub(crate) fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
 }
 
 /// Builds the release of awf and gives its path.

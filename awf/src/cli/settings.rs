@@ -19,10 +19,10 @@ use super::{command, directories, variables};
 use crate::host::{Caller, Variables};
 
 /// Memory of the command unless said otherwise, the original's: 6 GiB.
-const DEFAULT_MEMORY_BYTES: u64 = 6 << 30;
+pub const DEFAULT_MEMORY_BYTES: u64 = 6 << 30;
 
 /// Processes of the command unless said otherwise, the original's.
-const DEFAULT_PIDS: u64 = 1000;
+pub const DEFAULT_PIDS: u64 = 1000;
 
 /// Everything the user asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -686,7 +686,7 @@ mod tests {
         }
         let length = client.recv(&mut answer).await.unwrap();
         assert_eq!(Message::from_vec(&answer[..length]).unwrap().answers.len(), 1);
-        assert_eq!(asked.load(Ordering::SeqCst), client.local_addr().unwrap().port().into());
+        assert_eq!(asked.load(Ordering::SeqCst), usize::from(client.local_addr().unwrap().port()));
         task.abort();
     }
 

@@ -87,7 +87,7 @@ fn port_list(ports: &[u16]) -> [u16; TCP_PORTS] {
 }
 
 fn words(address: Ipv6Addr) -> [u32; 4] {
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    let word = |high: u16, low: u16| u32::from(high) << 16 | u32::from(low);
-    [word(a, b), word(c, d), word(e, f), word(g, h)]
+    let bits = u128::from(address);
+    #[expect(clippy::cast_possible_truncation, reason = "a word is taken of it")]
+    [96, 64, 32, 0].map(|shift| (bits >> shift) as u32)
 }

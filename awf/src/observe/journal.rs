@@ -33,6 +33,8 @@ pub struct Journal {
     tally: Mutex<Tally>,
     lost: Arc<AtomicU64>,
     stray: AtomicU64,
+    /// `CLOCK_MONOTONIC` nanoseconds since when attempts are the command's; before, they are the probe's.
+    since: AtomicU64,
 }
 
 /// What the end of the run tells.
@@ -83,6 +85,7 @@ impl Journal {
             tally: Mutex::default(),
             lost,
             stray: AtomicU64::new(0),
+            since: AtomicU64::new(u64::MAX),
         }))
     }
 
@@ -94,6 +97,16 @@ impl Journal {
     /// Converts the kernel's times.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Begins: what was tried before was the probe's doing and is no record of the command.
+    pub fn begin(&self) {
+        self.since.store(monotonic_ns(), Ordering::Release);
+    }
+
+    /// Whether an attempt of this time is the command's.
+    pub fn covers(&self, ktime_ns: u64) -> bool {
+        ktime_ns >= self.since.load(Ordering::Acquire)
     }
 
     /// Queues a record.
@@ -195,10 +208,7 @@ pub struct Clock {
 impl Clock {
     /// Compares both clocks now.
     fn now() -> Self {
-        let monotonic = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-            .map(|time| i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec()))
-            .unwrap_or_default();
-        Self { boot_ns: Timestamp::now().as_nanosecond() - monotonic }
+        Self { boot_ns: Timestamp::now().as_nanosecond() - i128::from(monotonic_ns()) }
     }
 
     /// The date of a `CLOCK_MONOTONIC` time: RFC 3339, UTC, microseconds.
@@ -215,4 +225,13 @@ impl Clock {
         let timestamp = Timestamp::from_nanosecond(nanoseconds).unwrap_or(Timestamp::UNIX_EPOCH);
         format!("{timestamp:.6}")
     }
+}
+
+/// The kernel's monotonic clock, which cannot fail.
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    now.map_or(0, |now| {
+        let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
+        seconds * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0)
+    })
 }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use super::journal::Journal;
+use super::journal::{Journal, monotonic_ns};
 use super::record::{Layer, NameSource, ProcessInfo, Record, SCHEMA, Verdict};
 use crate::doors::name::{Asked, Outcome};
 use crate::policy::{Policy, Scheme};
@@ -30,6 +30,9 @@ impl Recorder {
 
     /// Records a question if its name is denied and new.
     pub fn record(&self, asked: &Asked<'_>) {
+        if !self.journal.covers(monotonic_ns()) {
+            return;
+        }
         if matches!(asked.outcome, Outcome::Host(_) | Outcome::Pointer(_) | Outcome::Refused) {
             return;
         }

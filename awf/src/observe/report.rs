@@ -42,10 +42,8 @@ pub fn denials(tally: &Tally, allowed: &[String]) -> Vec<String> {
         .map(|(denial, _count)| denial.target.as_str())
         .take(NAMED)
         .collect();
-    if !missing.is_empty() {
-        if let Some(list) = suggest(&missing, allowed) {
-            lines.push(format!("To allow them: --allow-domains \"{list}\""));
-        }
+    if let Some(list) = suggest(&missing, allowed).filter(|_list| !missing.is_empty()) {
+        lines.push(format!("To allow them: --allow-domains \"{list}\""));
     }
     lines
 }

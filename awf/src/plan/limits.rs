@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::Settings;
+use crate::cli::settings::{DEFAULT_MEMORY_BYTES, DEFAULT_PIDS};
 use crate::host::CgroupMount;
 use crate::runtime::native::{Resource, Rlimit};
 
@@ -38,13 +39,17 @@ impl Limits {
             limits.files.push(("memory.swap.max", "0".to_owned()));
         } else {
             // Not the address space: runtimes like node and Java reserve far more than they use.
-            limits.each_process(Resource::Data, memory, "--memory-limit");
+            limits.each_process(
+                Resource::Data,
+                memory,
+                (memory != DEFAULT_MEMORY_BYTES, "--memory-limit"),
+            );
         }
         if has("pids") {
             limits.controllers.push("pids");
             limits.files.push(("pids.max", pids.to_string()));
         } else {
-            limits.each_process(Resource::Processes, pids, "--pids-limit");
+            limits.each_process(Resource::Processes, pids, (pids != DEFAULT_PIDS, "--pids-limit"));
         }
         if let Some(cpus) = settings.cpus {
             if has("cpu") {
@@ -60,8 +65,12 @@ impl Limits {
         limits
     }
 
-    fn each_process(&mut self, resource: Resource, value: u64, flag: &str) {
+    /// Limits each process, and says so if the user asked for the limit.
+    fn each_process(&mut self, resource: Resource, value: u64, (asked, flag): (bool, &str)) {
         self.rlimits.push(Rlimit { resource, soft: value, hard: value });
+        if !asked {
+            return;
+        }
         self.notices.push(format!(
             "{flag} holds for each process (user, for the number of processes) and not for all together: the cgroup v2 \
              hierarchy lacks the controller"

@@ -109,7 +109,7 @@ async fn serve_connect(
     }
     let (hello, first) = match read_hello(&mut client, rest).await {
         Ok(read) => read,
-        Err(unclear) => return not_tls(unclear),
+        Err(unclear) => return not_tls(&unclear),
     };
     if let Some(sni) = hello.sni.filter(|sni| **sni != *host) {
         say(&mut client, &alert_access_denied()).await;
@@ -143,9 +143,9 @@ pub(super) async fn forward(
 }
 
 /// What first bytes that are no TLS hello end as.
-pub(super) fn not_tls(unclear: Unclear) -> Ending {
+pub(super) fn not_tls(unclear: &Unclear) -> Ending {
     match unclear {
         Unclear::Left => Ending::abandoned(),
-        Unclear::Wrong(reason) => Ending::refused("deny-not-tls", reason),
+        Unclear::Wrong(reason) => Ending::refused("deny-not-tls", *reason),
     }
 }

@@ -128,7 +128,9 @@ impl Relay {
             })
             .await
             .unwrap_or_else(Ending::cut);
-        self.journal.write(attempt.record(&self.journal, ending));
+        if self.journal.covers(attempt.origin.ktime_ns) {
+            self.journal.write(attempt.record(&self.journal, ending));
+        }
     }
 
     /// What the connection asked for; the entry is removed, so that the port's next user cannot inherit it.
@@ -149,6 +151,9 @@ impl Relay {
 
     /// Shows a denied attempt to Squid, so that its log has it too, and checks that Squid would have denied it.
     fn show_denial(self: &Arc<Self>, attempt: &Attempt, request: upstream::Request) {
+        if !self.journal.covers(attempt.origin.ktime_ns) {
+            return;
+        }
         let Ok(permit) = Arc::clone(&self.markers).try_acquire_owned() else { return };
         let relay = Arc::clone(self);
         let tag = attempt.tag();

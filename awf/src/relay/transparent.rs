@@ -21,7 +21,7 @@ use super::{Relay, explicit};
 use crate::observe::record::NameSource;
 use crate::policy::{Decision, Scheme};
 
-/// TLS alert internal_error(80), fatal: the fault is neither the client's nor the policy's.
+/// TLS alert `internal_error`(80), fatal: the fault is neither the client's nor the policy's.
 const ALERT_INTERNAL_ERROR: [u8; 7] = [21, 3, 1, 0, 2, 2, 80];
 /// HTTP (RFC 9110).
 const HTTP_PORT: u16 = 80;
@@ -42,7 +42,7 @@ async fn serve_tls(relay: &Arc<Relay>, attempt: &mut Attempt, mut client: TcpStr
     }
     let (hello, first) = match read_hello(&mut client, Vec::new()).await {
         Ok(read) => read,
-        Err(unclear) => return explicit::not_tls(unclear),
+        Err(unclear) => return explicit::not_tls(&unclear),
     };
     let (name, source) = match (resolved, hello.sni) {
         (Some(resolved), Some(sni)) if *resolved != *sni => {

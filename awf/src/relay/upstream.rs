@@ -24,7 +24,7 @@ const TLV_KEY: u8 = 0xE1;
 /// How long an early connection waits for Squid to start. Squid needs 40 ms; a loaded machine some seconds.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long Squid may take to answer a CONNECT: its own `connect_timeout` for every address, and DNS before that.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
+const ANSWER_PATIENCE: Duration = Duration::from_mins(2);
 /// Bytes of the longest answer head.
 const MAX_ANSWER: usize = 16 * 1024;
 /// Tries to reach Squid's port while it restarts, and the pause between them: one second in all.
@@ -99,16 +99,16 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Denied(_) => write!(out, "the proxy denied it"),
+            Self::Denied(_) => write!(f, "the proxy denied it"),
             Self::Inward(_) => {
-                write!(out, "the name leads to a private, link-local, loopback or metadata address")
+                write!(f, "the name leads to a private, link-local, loopback or metadata address")
             }
             Self::Unreachable(status) => {
-                write!(out, "the destination could not be reached (proxy status {status})")
+                write!(f, "the destination could not be reached (proxy status {status})")
             }
-            Self::Broken(error) => write!(out, "the proxy could not be reached: {error}"),
+            Self::Broken(error) => write!(f, "the proxy could not be reached: {error}"),
         }
     }
 }

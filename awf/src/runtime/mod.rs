@@ -68,9 +68,9 @@ pub struct Prepared {
 impl Prepared {
     /// Opens the gate: the command starts.
     pub async fn start(self, confined: Confined) -> Result<Running> {
-        self.agent.go().await.context("start the command")?;
         // The evidence is used up: it was about this sandbox and no other.
-        drop(confined);
+        let Confined { .. } = confined;
+        self.agent.go().await.context("start the command")?;
         Ok(Running { agent: self.agent })
     }
 }

@@ -11,6 +11,7 @@ use super::terminal::Terminal;
 use crate::enforce::{Cgroup, Links};
 use crate::exit::Exit;
 use crate::runtime::Running;
+use crate::runtime::native::Exit as RanTo;
 
 /// How long a command may take to end after it was told to (the original's).
 const GRACE: Duration = Duration::from_secs(3);
@@ -90,13 +91,13 @@ pub(super) async fn supervise(
     enforcement: Enforcement<'_>,
 ) -> Result<Exit> {
     // Without a limit: a year, which no timer of the runtime minds.
-    let deadline = Instant::now() + timeout.unwrap_or(Duration::from_secs(365 * 86_400));
+    let deadline = Instant::now() + timeout.unwrap_or(Duration::from_hours(365 * 24));
     let mut check = interval(CHECK);
     loop {
         tokio::select! {
             ended = running.ended() => {
                 // Gone without a word: the sandbox was killed from outside, as by the kernel for memory.
-                return Ok(Exit::Agent(ended?.map_or(137, |exit| exit.status())));
+                return Ok(Exit::Agent(ended?.map_or(137, RanTo::status)));
             }
             received = signals.next() => match received {
                 Signal::SIGINT | Signal::SIGTERM => {

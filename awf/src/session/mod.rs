@@ -151,7 +151,7 @@ async fn prove_and_run(
     let confined = prove::judge(&prepared.reports, &refusals, enforcement.agent)?;
     // The sandbox is in its cgroup by now: check once more that the links govern that very directory.
     enforcement.holds()?;
-    service.record_refusals()?;
+    service.begin_record()?;
     let terminal = prepared.terminal.take().map(Terminal::join).transpose()?;
     tracing::info!("Executing agent command...");
     let mut running = prepared.start(confined).await?;

@@ -98,8 +98,9 @@ impl Service {
         ring.map(|ring| prove::collect(ring, agent, PROOF_PATIENCE)).unwrap_or_default()
     }
 
-    /// Puts refusals on record from now on. Call it before the command starts.
-    pub(super) fn record_refusals(&mut self) -> Result<()> {
+    /// Puts attempts on record from now on. Call it before the command starts.
+    pub(super) fn begin_record(&mut self) -> Result<()> {
+        self.journal.begin();
         if let Some(ring) = self.ring.take() {
             let reader = Reader::start(ring, Arc::clone(&self.journal), Arc::clone(&self.names))?;
             self.reader = Some(reader);
