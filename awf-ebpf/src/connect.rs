@@ -82,13 +82,14 @@ pub(crate) fn port(ctx: &SockAddrContext) -> u16 {
     u16::from_be(raw as u16)
 }
 
-/// The transport of the context; `None` for anything else, which the creation hook should have refused.
+/// The transport of the context; `None` for anything else, which the creation hook should have refused. The hook is a
+/// constant at each entry point: where it is the send hook, the compiler drops all that concerns TCP.
 #[inline(always)]
-pub(crate) fn transport(ctx: &SockAddrContext) -> Option<Transport> {
+pub(crate) fn transport(ctx: &SockAddrContext, hook: Hook) -> Option<Transport> {
     // SAFETY: the kernel passes a valid context; the verifier checks the access.
-    match unsafe { (*ctx.sock_addr).protocol } {
-        6 => Some(Transport::Tcp),
-        17 => Some(Transport::Udp),
+    match (unsafe { (*ctx.sock_addr).protocol }, hook) {
+        (17, _) => Some(Transport::Udp),
+        (6, Hook::Connect) => Some(Transport::Tcp),
         _ => None,
     }
 }
@@ -98,7 +99,7 @@ pub(crate) fn transport(ctx: &SockAddrContext) -> Option<Transport> {
 pub(crate) fn judge(ctx: &SockAddrContext, hook: Hook, asking: Asking) -> i32 {
     let config = settings::agent();
     let port = port(ctx);
-    let verdict = match transport(ctx) {
+    let verdict = match transport(ctx, hook) {
         Some(transport) => decide(&config, transport, asking.destination, port),
         None => Verdict::Refuse(awf_common::decide::Reason::SocketType),
     };

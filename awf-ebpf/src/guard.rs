@@ -46,7 +46,7 @@ fn awf_guard_sendmsg6(ctx: SockAddrContext) -> i32 {
 fn judge(ctx: &SockAddrContext, hook: Hook, asking: Asking) -> i32 {
     let config = settings::proxy();
     let port = port(ctx);
-    let verdict = match transport(ctx) {
+    let verdict = match transport(ctx, hook) {
         None => Verdict::Refuse(Reason::SocketType),
         Some(transport) => {
             let (inward, listed) = known(asking);

@@ -1,7 +1,9 @@
 //! The kernel object: the programs, what they attach to, and their maps.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::thread;
 
 use awf_common::event::{ClientEnd, Origin};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
@@ -82,9 +84,7 @@ impl Object {
             .override_global("AGENT", &contents.agent, true)
             .override_global("PROXY", &contents.proxy, true)
             .load(OBJECT)?;
-        for hook in HOOKS {
-            load_program(&mut ebpf, hook)?;
-        }
+        load_programs(&mut ebpf)?;
         let mut object = Self { ebpf };
         object.fill("GUARD_LISTED4", contents.listed4.iter().map(|(key, bits)| (*key, *bits)))?;
         object.fill("GUARD_LISTED6", contents.listed6.iter().map(|(key, bits)| (*key, *bits)))?;
@@ -141,10 +141,40 @@ impl Object {
     }
 }
 
-fn load_program(ebpf: &mut Ebpf, hook: Hook) -> Result<(), EnforceError> {
+/// Loads all programs, in two threads: the verifier takes most of awf's start-up time, and for a privileged caller it holds
+/// no common lock (`kernel/bpf/verifier.c`, `bpf_check`).
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), EnforceError> {
+    let mut programs: BTreeMap<String, &mut Program> =
+        ebpf.programs_mut().map(|(name, program)| (name.to_owned(), program)).collect();
+    let mut shares: [Vec<(Hook, &mut Program)>; 2] = Default::default();
+    for (number, hook) in HOOKS.into_iter().enumerate() {
+        let program = programs.remove(hook.program).ok_or_else(|| missing_program(hook))?;
+        // Neighbours in the table are alike in size, so taking turns is fair.
+        let [first, second] = &mut shares;
+        if number % 2 == 0 { first.push((hook, program)) } else { second.push((hook, program)) }
+    }
+    thread::scope(|scope| {
+        let load = |share: Vec<(Hook, &mut Program)>| {
+            share.into_iter().try_for_each(|(hook, program)| load_program(program, hook))
+        };
+        let [first, second] = shares;
+        let other = scope.spawn(move || load(second));
+        load(first)?;
+        other.join().unwrap_or_else(|_panic| {
+            Err(EnforceError::Program {
+                program: "(all)",
+                reason: "the loading thread died".into(),
+            })
+        })
+    })
+}
+
+fn missing_program(hook: Hook) -> EnforceError {
+    EnforceError::Program { program: hook.program, reason: "the object lacks it".into() }
+}
+
+fn load_program(program: &mut Program, hook: Hook) -> Result<(), EnforceError> {
     let refused = |reason: String| EnforceError::Program { program: hook.program, reason };
-    let program =
-        ebpf.program_mut(hook.program).ok_or_else(|| refused("the object lacks it".into()))?;
     let loaded = match program {
         Program::CgroupSkb(program) => CgroupSkb::load(program),
         Program::CgroupSock(program) => CgroupSock::load(program),
