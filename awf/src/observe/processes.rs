@@ -6,6 +6,22 @@ use awf_common::event::Process;
 
 use super::record::ProcessInfo;
 
+/// Describes a process that is stopped in a system call, of which procfs therefore tells the truth.
+pub fn describe_stopped(pid: u32) -> ProcessInfo {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+    let uid = read("status").and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        line.split_whitespace().next()?.parse().ok()
+    });
+    ProcessInfo {
+        pid: Some(pid),
+        ppid: parent(pid),
+        uid,
+        comm: read("comm").map(|comm| comm.trim_end().to_owned()),
+        exe: executable(pid),
+    }
+}
+
 /// Describes the process behind an attempt. `exe` and `ppid` are missing if it has ended since.
 pub fn describe(process: &Process) -> ProcessInfo {
     if process.pid == 0 {
@@ -18,10 +34,15 @@ pub fn describe(process: &Process) -> ProcessInfo {
         ppid: parent(process.pid),
         uid: Some(process.uid),
         comm: Some(comm),
-        exe: fs::read_link(format!("/proc/{}/exe", process.pid))
-            .ok()
-            .map(|path| path.to_string_lossy().into_owned()),
+        exe: executable(process.pid),
     }
+}
+
+fn executable(pid: u32) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    // As the command itself sees it: the kernel tells us where its root is staged.
+    let path = path.to_string_lossy();
+    Some(path.strip_prefix("/host").unwrap_or(&path).to_owned())
 }
 
 /// Field 4 of `/proc/pid/stat`; the name before it may hold anything but is closed by the last parenthesis (proc(5)).

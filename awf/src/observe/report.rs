@@ -67,6 +67,14 @@ fn explain(rule: &str, port: Option<u16>) -> String {
             Some(port) => format!("port {port} not allowed, only 80 and 443"),
             None => "port not allowed, only 80 and 443".to_owned(),
         },
+        "deny-raw-ipv4" | "deny-raw-ipv6" => "connections need a name, not an address".to_owned(),
+        "deny-sni-mismatch" | "deny-host-mismatch" => "the names do not agree".to_owned(),
+        "deny-not-tls" => "port 443 is for TLS only".to_owned(),
+        "inward-address" => "the name leads to a private or metadata address".to_owned(),
+        "udp" => "UDP not allowed".to_owned(),
+        "ipv6" => "IPv6 not allowed".to_owned(),
+        "socket-type" => "this kind of socket is not allowed".to_owned(),
+        "socket-option" => "this socket option is not allowed".to_owned(),
         other => other.to_owned(),
     }
 }

@@ -12,16 +12,19 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::enforce::Confined;
 use crate::enforce::prove::Report;
+use native::watch::{self, Blocked};
 use native::{Agent, AgentSpec, Exit, Message};
 
 /// What a sandbox can be made with. `Docker` joins here.
 pub trait Runtime {
-    /// Starts a sandbox in a cgroup whose programs are attached, up to the gate.
+    /// Starts a sandbox in a cgroup whose programs are attached, up to the gate. `told` hears of sockets that the system
+    /// call filter refuses.
     fn prepare(
         &self,
         spec: &AgentSpec,
         cgroup: BorrowedFd<'_>,
         namespace: BorrowedFd<'_>,
+        told: impl Fn(Blocked) + Send + 'static,
     ) -> impl Future<Output = Result<Prepared>>;
 }
 
@@ -35,7 +38,9 @@ impl Runtime for Native {
         spec: &AgentSpec,
         cgroup: BorrowedFd<'_>,
         namespace: BorrowedFd<'_>,
+        told: impl Fn(Blocked) + Send + 'static,
     ) -> Result<Prepared> {
+        let mut told = Some(told);
         let mut agent = native::start(spec, cgroup, namespace)?;
         let (mut reports, mut terminal, mut warnings) = (Vec::new(), None, Vec::new());
         loop {
@@ -43,6 +48,10 @@ impl Runtime for Native {
                 Message::Report(line) => reports.push(serde_json::from_str(&line)?),
                 Message::Warning(text) => warnings.push(text),
                 Message::Terminal(master) => terminal = Some(master),
+                Message::Listener(listener) => {
+                    let told = told.take().context("a second filter asks")?;
+                    watch::start(listener, told).context("answer the system call filter")?;
+                }
                 Message::Ready => return Ok(Prepared { agent, reports, terminal, warnings }),
                 Message::Failed(reason) => bail!("build the sandbox: {reason}"),
                 Message::Exited(exit) => {
@@ -89,7 +98,12 @@ impl Running {
                 Some(Message::Exited(exit)) => return Ok(Some(exit)),
                 Some(Message::Failed(reason)) => bail!("run the command: {reason}"),
                 Some(Message::Warning(text)) => tracing::warn!("{text}"),
-                Some(Message::Report(_) | Message::Ready | Message::Terminal(_)) => {}
+                Some(
+                    Message::Report(_)
+                    | Message::Ready
+                    | Message::Terminal(_)
+                    | Message::Listener(_),
+                ) => {}
                 None => return Ok(None),
             }
         }

@@ -114,7 +114,9 @@ async fn confine_and_run(plan: &Plan, signals: &mut Signals) -> Result<Exit> {
     // Another run may hold the name; then that run's socket is what the probe must not reach.
     let host_socket = SocketAddr::from_abstract_name(prove::attempts::HOST_SOCKET)
         .and_then(|name| UnixListener::bind_addr(&name));
-    let outcome = match Native.prepare(&plan.agent, cgroups.agent.as_fd(), namespace.as_fd()).await
+    let outcome = match Native
+        .prepare(&plan.agent, cgroups.agent.as_fd(), namespace.as_fd(), service.recorder())
+        .await
     {
         Ok(prepared) => {
             tracing::debug!("sandbox at its gate after {:?}", began.elapsed());

@@ -18,11 +18,12 @@ use crate::doors::names::NameTable;
 use crate::enforce::{Cgroup, Object, prove};
 use crate::observe::journal::{Journal, Tally};
 use crate::observe::kernel::{Counts, Reader, count};
-use crate::observe::names;
+use crate::observe::{names, sockets};
 use crate::plan::{Plan, addresses};
 use crate::policy::{Policy, Scheme};
 use crate::proxy::Squid;
 use crate::relay::{Relay, Upstream};
+use crate::runtime::native::watch::Blocked;
 
 /// How long the record may take to show every refusal of the probe. They are in memory already; a loaded machine may still
 /// take its time to schedule us.
@@ -90,6 +91,12 @@ impl Service {
             reader: None,
             doors,
         })
+    }
+
+    /// Records sockets that the system call filter refuses.
+    pub(super) fn recorder(&self) -> impl Fn(Blocked) + Send + 'static {
+        let journal = Arc::clone(&self.journal);
+        move |blocked| sockets::record(&journal, blocked)
     }
 
     /// The refusals of the probe.

@@ -42,6 +42,9 @@ pub enum Message {
     Warning(String),
     /// The master of the command's terminal.
     Terminal(OwnedFd),
+    /// The descriptor on which the system call filter asks; give it to [`super::watch`] at once,
+    /// or the probe waits.
+    Listener(OwnedFd),
     /// The sandbox could not be built; the command did not run.
     Failed(String),
     /// The command has ended.
@@ -115,6 +118,10 @@ impl Agent {
             (Notice::Terminal, Some(master)) => Message::Terminal(master),
             (Notice::Terminal, None) => {
                 Message::Failed("the terminal arrived without its descriptor".to_owned())
+            }
+            (Notice::Listener, Some(listener)) => Message::Listener(listener),
+            (Notice::Listener, None) => {
+                Message::Failed("the filter's listener arrived without its descriptor".to_owned())
             }
             (Notice::Failed(text), _) => Message::Failed(text),
             (Notice::Exited(exit), _) => Message::Exited(exit),

@@ -63,7 +63,11 @@ fn confined(
     drop_rights(spec)?;
     sys::close_at_exec().context("mark descriptors")?;
     prctl::set_no_new_privs().context("set no_new_privs")?;
-    sys::install_filter(&seccomp::program()).context("install the system call filter")?;
+    let listener =
+        sys::install_filter(&seccomp::program()).context("install the system call filter")?;
+    wire::send(gate.as_fd(), &Notice::Listener, &[listener.as_fd()])?;
+    // Only the loader may answer.
+    drop(listener);
 
     let mut report = |line: &str| {
         // A lost line makes the proof incomplete, and an incomplete proof is refused.

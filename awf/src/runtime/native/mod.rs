@@ -18,6 +18,7 @@ mod seccomp;
 mod spec;
 mod stdio;
 mod sys;
+pub mod watch;
 mod wire;
 
 use std::path::Path;

@@ -117,8 +117,9 @@ impl Reaper {
 /// Forward one notice of the command's process. False once it has executed the command.
 fn pass_notice(control: BorrowedFd<'_>, gate: BorrowedFd<'_>) -> Result<bool> {
     match wire::receive::<Notice>(gate).context("read the gate")? {
-        Some((notice, _)) => {
-            wire::send(control, &notice, &[]).context("tell the loader")?;
+        Some((notice, fds)) => {
+            let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
+            wire::send(control, &notice, &fds).context("tell the loader")?;
             Ok(true)
         }
         None => Ok(false),

@@ -35,6 +35,13 @@ const NEWEST: u32 = 471;
 /// `open_tree_attr` (Linux 6.15), not in the libc crate yet; the same number everywhere.
 const OPEN_TREE_ATTR: c_long = 467;
 
+/// The type in the second argument of socket(2), without `SOCK_CLOEXEC` and `SOCK_NONBLOCK`
+/// (linux/net.h).
+const SOCK_TYPE_MASK: u32 = 0xf;
+
+/// The obsolete type that also reaches packets (linux/net.h).
+const SOCK_PACKET: u32 = 10;
+
 /// Every namespace flag of clone(2), `CLONE_NEWTIME` included (linux/sched.h).
 const NAMESPACES: u32 = 0x7e02_0080;
 
@@ -146,15 +153,23 @@ fn conditional(filter: &mut Filter) {
     });
     filter.on(number(libc::SYS_socket), |f| {
         f.load(argument(0));
-        f.one_of(&[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK]);
-        f.unless_equal(libc::AF_NETLINK.cast_unsigned(), Verdict::Allow);
-        // getaddrinfo(3) and getifaddrs(3) ask the routing tables; nothing else is needed.
-        f.load(argument(2));
-        f.unless_equal(libc::NETLINK_ROUTE.cast_unsigned(), Verdict::Errno(libc::EPERM));
+        // A way past the programs, which see TCP and UDP only: told to the loader, which refuses.
+        f.one_of(&[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK], Verdict::Ask);
+        f.when_equal(libc::AF_UNIX.cast_unsigned(), Verdict::Allow);
+        f.on(libc::AF_NETLINK.cast_unsigned(), |f| {
+            // getaddrinfo(3) and getifaddrs(3) ask the routing tables; nothing else is needed.
+            f.load(argument(2));
+            f.unless_equal(libc::NETLINK_ROUTE.cast_unsigned(), Verdict::Errno(libc::EPERM));
+        });
+        // The kernel would refuse raw sockets for want of a capability, and nobody would know.
+        f.load(argument(1));
+        f.push(BPF_ALU | BPF_AND | BPF_K, 0, 0, SOCK_TYPE_MASK);
+        f.when_equal(libc::SOCK_RAW.cast_unsigned(), Verdict::Ask);
+        f.when_equal(SOCK_PACKET, Verdict::Ask);
     });
     filter.on(number(libc::SYS_socketpair), |f| {
         f.load(argument(0));
-        f.one_of(&[libc::AF_UNIX]);
+        f.one_of(&[libc::AF_UNIX], Verdict::Errno(libc::EAFNOSUPPORT));
     });
     filter.on(number(libc::SYS_personality), |f| {
         f.load(argument(0));
@@ -184,6 +199,8 @@ fn number(call: c_long) -> u32 {
 enum Verdict {
     Allow,
     Errno(i32),
+    /// Ask the loader, which always refuses: [`super::watch`].
+    Ask,
     Kill,
 }
 
@@ -192,6 +209,7 @@ impl Verdict {
         match self {
             Self::Allow => libc::SECCOMP_RET_ALLOW,
             Self::Errno(errno) => libc::SECCOMP_RET_ERRNO | errno.cast_unsigned(),
+            Self::Ask => libc::SECCOMP_RET_USER_NOTIF,
             Self::Kill => libc::SECCOMP_RET_KILL_PROCESS,
         }
     }
@@ -233,16 +251,16 @@ impl Filter {
         self.end(verdict);
     }
 
-    /// EAFNOSUPPORT unless the loaded word is one of `families`.
-    fn one_of(&mut self, families: &[i32]) {
+    /// A verdict unless the loaded word is one of `families`.
+    fn one_of(&mut self, families: &[i32], otherwise: Verdict) {
         let length = u8::try_from(families.len()).unwrap_or(u8::MAX);
         for (distance, family) in (1..=length).rev().zip(families) {
             self.push(BPF_JMP | BPF_JEQ | BPF_K, distance, 0, family.cast_unsigned());
         }
-        self.end(Verdict::Errno(libc::EAFNOSUPPORT));
+        self.end(otherwise);
     }
 
-    /// A block for one call, which ends in `Allow` where it does not end otherwise.
+    /// A block for one call, or one value of the loaded word, which ends in `Allow` where it does not end otherwise.
     fn on(&mut self, call: u32, block: impl FnOnce(&mut Self)) {
         let mut inner = Self::default();
         block(&mut inner);
@@ -258,6 +276,7 @@ mod tests {
     use super::*;
 
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+    const ASK: u32 = libc::SECCOMP_RET_USER_NOTIF;
     const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 
     fn errno(value: i32) -> u32 {
@@ -344,13 +363,19 @@ mod tests {
         for family in 0..64 {
             let expected = match family {
                 1 | 2 | 10 | 16 => ALLOW,
-                _ => errno(libc::EAFNOSUPPORT),
+                _ => ASK,
             };
             check(libc::SYS_socket, &[family, 1, 0], expected);
             // The kernel reads an int: high bits do not hide a family.
             check(libc::SYS_socket, &[family | 1 << 32, 1, 0], expected);
         }
         check(libc::SYS_socket, &[2, 1, 6], ALLOW);
+        // SOCK_STREAM with both flags, then raw sockets with and without.
+        check(libc::SYS_socket, &[2, 1 | 0o2_004_000, 6], ALLOW);
+        for raw in [3, 3 | 0o2_004_000, 10] {
+            check(libc::SYS_socket, &[2, raw, 255], ASK);
+            check(libc::SYS_socket, &[10, raw, 58], ASK);
+        }
         check(libc::SYS_socket, &[16, 3, 0], ALLOW);
         check(libc::SYS_socket, &[16, 3, 12], errno(libc::EPERM)); // netfilter
         check(libc::SYS_socketpair, &[1, 1, 0], ALLOW);

@@ -325,14 +325,45 @@ pub(super) fn window_of(terminal: BorrowedFd<'_>) -> Option<Window> {
     (asked == 0).then_some(Window { rows: size.ws_row, columns: size.ws_col })
 }
 
-/// Install a seccomp filter for this process and everything it starts. Needs `no_new_privs`.
-pub(super) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+/// Install a seccomp filter for this process and everything it starts. Needs `no_new_privs`. Gives
+/// the descriptor on which the filter asks.
+pub(super) fn install_filter(program: &[libc::sock_filter]) -> io::Result<OwnedFd> {
     let length = u16::try_from(program.len()).map_err(io::Error::other)?;
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     let mode = libc::SECCOMP_SET_MODE_FILTER;
     // SAFETY: `filter` names `length` instructions that outlive the call; the kernel copies and
     // checks them and never writes through the pointer.
-    done(unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &raw const filter) })
+    let listener = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            mode,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            &raw const filter,
+        )
+    };
+    done(listener)?;
+    let listener = RawFd::try_from(listener).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(listener) })
+}
+
+nix::ioctl_readwrite!(receive_question, b'!', 0, libc::seccomp_notif);
+nix::ioctl_readwrite!(send_answer, b'!', 1, libc::seccomp_notif_resp);
+
+/// Wait for the next call that a filter asks about (`seccomp_unotify(2)`).
+pub(super) fn question(listener: BorrowedFd<'_>) -> nix::Result<libc::seccomp_notif> {
+    // SAFETY: plain data for which all zero is a value, and which the kernel wants zeroed.
+    let mut question: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `seccomp_notif` through the pointer.
+    unsafe { receive_question(listener.as_raw_fd(), &raw mut question) }?;
+    Ok(question)
+}
+
+/// Let the call that was asked about fail.
+pub(super) fn refuse(listener: BorrowedFd<'_>, question: u64, errno: i32) -> nix::Result<()> {
+    let mut answer = libc::seccomp_notif_resp { id: question, val: 0, error: -errno, flags: 0 };
+    // SAFETY: the kernel reads one `seccomp_notif_resp` through the pointer.
+    unsafe { send_answer(listener.as_raw_fd(), &raw mut answer) }.map(drop)
 }
 
 /// Give a signal its default action again.

@@ -39,6 +39,8 @@ pub(super) enum Notice {
     Warning(String),
     /// The master of the command's terminal; the descriptor rides along.
     Terminal,
+    /// The descriptor on which the system call filter asks rides along.
+    Listener,
     /// The sandbox could not be built; nothing ran.
     Failed(String),
     /// The command has ended; the last message.
