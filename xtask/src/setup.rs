@@ -11,19 +11,14 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use xtask::lab;
 
-/// What awf itself needs on a Debian-like machine, for running and for building.
-const PACKAGES: [&str; 10] = [
-    "squid",
-    "iproute2",
-    "gcc",
-    "libc6-dev",
-    "rustc-web",
-    "libstd-rust-web-dev-bpf",
-    "llvm-22-dev",
-    "libpolly-22-dev",
-    "zlib1g-dev",
-    "libzstd-dev",
-];
+/// What awf needs on a Debian-like machine, for running and for linking.
+const PACKAGES: [&str; 4] = ["squid", "iproute2", "gcc", "libc6-dev"];
+
+/// What compiles the kernel programs where rustup's nightly with rust-src is not there to do it.
+const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
+
+/// What bpf-linker is built against where there is no released LLVM for it.
+const LLVM: [&str; 4] = ["llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd-dev"];
 
 /// Where Debian's package puts LLVM 22, for bpf-linker's build.
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
@@ -90,6 +85,12 @@ fn missing_packages() -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let mut wanted: Vec<&str> = PACKAGES.to_vec();
+    if !nightly_has_sources() {
+        wanted.extend(COMPILER);
+    }
+    if find("bpf-linker").is_none() {
+        wanted.extend(LLVM);
+    }
     wanted.extend(lab::requirements());
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat=${Package} ${db:Status-Status}\n"])
@@ -105,6 +106,19 @@ fn missing_packages() -> Result<Vec<String>> {
         .filter(|package| !installed.contains(package))
         .map(str::to_owned)
         .collect())
+}
+
+/// Whether rustup's nightly can compile `core` for BPF.
+fn nightly_has_sources() -> bool {
+    let output = Command::new("rustup")
+        .args(["run", "nightly", "rustc", "--print", "sysroot"])
+        .stderr(Stdio::null())
+        .output();
+    output.is_ok_and(|output| {
+        let sysroot = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success()
+            && Path::new(&sysroot).join("lib/rustlib/src/rust/library/core").is_dir()
+    })
 }
 
 fn asked() -> Result<bool> {

@@ -54,11 +54,14 @@ impl Contents {
         contents
     }
 
-    /// The same contents for a kernel that lets a program choose the errno of a refusal (`bpf_set_retval`, 5.18).
+    /// The same contents for a kernel of this version: from 5.18 on a program may choose the errno of a refusal
+    /// (`bpf_set_retval`). Told by version, because asking would cost a load on every start; a kernel that lacks the helper
+    /// under a later number refuses the load, and thereby closes.
     #[must_use]
-    pub fn with_errno(mut self) -> Self {
-        self.agent.chooses_errno = 1;
-        self.proxy.chooses_errno = 1;
+    pub fn for_kernel(mut self, version: (u32, u32)) -> Self {
+        let chooses_errno = u32::from(version >= (5, 18));
+        self.agent.chooses_errno = chooses_errno;
+        self.proxy.chooses_errno = chooses_errno;
         self
     }
 

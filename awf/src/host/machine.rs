@@ -54,12 +54,6 @@ pub enum SystemDirKind {
     Missing,
 }
 
-/// Whether the running kernel is at least that version. Prefer asking for the feature: distributions
-/// add them to old versions. No if the version cannot be read.
-pub fn kernel_at_least(major: u32, minor: u32) -> bool {
-    kernel().is_ok_and(|kernel| kernel.version >= (major, minor))
-}
-
 /// The text of `/etc/group`, empty if unreadable.
 pub(super) fn groups() -> String {
     String::from_utf8_lossy(&fs::read("/etc/group").unwrap_or_default()).into_owned()

@@ -21,7 +21,7 @@ use thiserror::Error;
 
 pub use self::caller::{Caller, Variables};
 pub use self::cgroup::CgroupMount;
-pub use self::machine::{Kernel, SystemDir, SystemDirKind, kernel_at_least};
+pub use self::machine::{Kernel, SystemDir, SystemDirKind};
 
 /// Why the machine could not be inspected.
 #[derive(Debug, Error)]

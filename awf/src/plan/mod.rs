@@ -124,7 +124,8 @@ impl Plan {
             .splice(0..0, host.notices.iter().chain(&settings.notices).chain(&warnings).cloned());
         notices.extend(limits.notices.iter().cloned());
         Ok(Self {
-            contents: Contents::of(&policy, &resolvers, &host.own_addresses),
+            contents: Contents::of(&policy, &resolvers, &host.own_addresses)
+                .for_kernel(host.kernel.version),
             squid: render(&policy, draw, &resolvers, &paths)?,
             squid_child: child::Spec {
                 cgroup_procs: paths.proxy_cgroup.join("cgroup.procs"),

@@ -15,7 +15,6 @@ use std::os::fd::AsFd as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -61,7 +60,14 @@ fn owned(plan: &Plan) -> Owned {
         cgroups: vec![paths.cgroup.clone()],
         pins: paths.pins.clone(),
         directories: vec![paths.proxy.clone(), paths.scratch.clone()],
-        leavings: plan.agent.mounts.iter().filter_map(MountOp::work_dir).map(Into::into).collect(),
+        leavings: plan
+            .agent
+            .mounts
+            .iter()
+            .filter_map(MountOp::work_dir)
+            .filter(|work| !work.starts_with(&paths.scratch))
+            .map(Into::into)
+            .collect(),
     }
 }
 
@@ -92,8 +98,8 @@ impl Cgroups {
 async fn confine_and_run(plan: &Plan, signals: &mut Signals) -> Result<Exit> {
     let began = Instant::now();
     // Loading is mostly the kernel's verifier at work; doors and cgroups are made meanwhile.
-    let contents = plan.contents.clone();
-    let loading = thread::spawn(move || Object::load(&contents));
+    let loading = Object::load_apart(plan.contents.clone(), plan.paths.scratch.clone())
+        .context("start the thread that loads the programs")?;
     let doors = Doors::open()?;
     let cgroups = Cgroups::create(plan)?;
     let loaded =
