@@ -11,6 +11,8 @@ use crate::build;
 const FILE_LINES: usize = 400;
 /// Names that say nothing about what a file owns.
 const EMPTY_NAMES: [&str; 5] = ["utils", "helpers", "common", "manager", "misc"];
+/// How a file lifts the lint; written in two pieces so that this file does not.
+const UNSAFE_MARK: &str = concat!("expect(", "unsafe_code");
 /// Files that may lift `unsafe_code`: kernel programs, map types, system calls.
 const UNSAFE_PLACES: [&str; 7] = [
     "awf-ebpf/src/",
@@ -49,7 +51,7 @@ fn check(file: &Path, faults: &mut Vec<String>) -> Result<()> {
     if EMPTY_NAMES.contains(&&*stem) {
         faults.push(format!("{name}: a name that says nothing"));
     }
-    if production.contains("expect(unsafe_code")
+    if production.contains(UNSAFE_MARK)
         && !UNSAFE_PLACES.iter().any(|place| name.starts_with(place))
     {
         faults.push(format!("{name}: unsafe code outside the places fenced for it"));

@@ -27,6 +27,9 @@ pub const PROBE_NAME: &str = "ready.awf.invalid";
 pub const TLV_METADATA: u8 = 224;
 /// PROXY v2 TLV with the secret of this run.
 pub const TLV_KEY: u8 = 225;
+/// TLV type that marks a request as denied already and shown for the log only, by the value `1`: no
+/// rule allows such a request, whatever it asks for.
+pub const TLV_SHOWN: u8 = 226;
 /// Name of the run's access log, in the original's format, inside `Spec::logs`.
 pub const ACCESS_LOG: &str = "access.log";
 /// Name of the JSON log inside `Spec::logs`.
@@ -245,10 +248,11 @@ impl Output<'_> {
 
     fn request_acls(&mut self) {
         self.line("\n# The request. Whoever does not know the key of this run may do nothing.");
-        self.line(&format!(
-            "acl read_key annotate_transaction awf_key=\"%proxy_protocol::>h{{{TLV_KEY}}}\""
-        ));
-        self.line(&format!("acl keyed note awf_key {}", self.spec.key));
+        for (name, kind) in [("key", TLV_KEY), ("shown", TLV_SHOWN)] {
+            let value = format!("awf_{name}=\"%proxy_protocol::>h{{{kind}}}\"");
+            self.line(&format!("acl read_{name} annotate_transaction {value}"));
+        }
+        self.line(&format!("acl keyed note awf_key {}\nacl shown note awf_shown 1", self.spec.key));
         let ports: Vec<String> = self.spec.policy.tcp_ports().iter().map(u16::to_string).collect();
         self.line(&format!("acl safe_ports port {}", ports.join(" ")));
         self.conf.push_str(REQUEST_ACLS);
@@ -258,7 +262,7 @@ impl Output<'_> {
     fn rules(&mut self) {
         self.line("\n# Rules");
         let policy = self.spec.policy;
-        self.deny("deny-unkeyed", "read_key !keyed", "not a connection of this run");
+        self.deny("deny-unkeyed", "read_key read_shown !keyed", "not a connection of this run");
         self.deny("deny-manager", "manager", "the proxy cannot be managed from here");
         for condition in ["door_tunnel !CONNECT", "!door_tunnel CONNECT", "!CONNECT !scheme_http"] {
             self.deny("deny-method", condition, "this door does not serve such requests");
@@ -317,7 +321,7 @@ impl Output<'_> {
 
     fn allow(&mut self, rule: Rule, condition: &str) {
         self.note(rule);
-        self.line(&format!("http_access allow {condition} {}", note_acl(rule)));
+        self.line(&format!("http_access allow !shown {condition} {}", note_acl(rule)));
     }
 
     fn deny(&mut self, id: impl fmt::Display, condition: &str, remedy: &str) {
@@ -478,7 +482,10 @@ mod tests {
         }
         let access = rendered.conf.lines().filter(|line| line.starts_with("http_access "));
         let access: Vec<&str> = access.collect();
-        assert_eq!(access.first(), Some(&"http_access deny read_key !keyed rule_deny_unkeyed"));
+        assert_eq!(
+            access.first(),
+            Some(&"http_access deny read_key read_shown !keyed rule_deny_unkeyed")
+        );
         assert_eq!(access.last(), Some(&"http_access deny all rule_deny_default"));
         assert!(rendered.conf.contains("\nhalf_closed_clients off\n"));
         assert!(!rendered.files.iter().any(|(_, content)| content.contains(KEY)));

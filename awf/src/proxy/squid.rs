@@ -17,11 +17,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::config::{PROBE_NAME, TLV_KEY};
 use super::{Ports, State, child};
 use crate::relay::proxy_header;
 
-/// A name that no policy allows (`.invalid`, RFC 6761): Squid's 403 for it proves listener, key and rules.
-const PROBE: &str = "ready.awf.invalid";
 /// How long Squid may take to get ready: 30 ms alone, over a second with 100,000 domains, more on a loaded machine.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two probes.
@@ -158,10 +157,10 @@ async fn wait_until_ready(spec: &Spec) -> Result<()> {
 async fn probe(spec: &Spec) -> io::Result<bool> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, spec.ports.tunnel)).await?;
     let nobody = std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
-    let mut message = proxy_header::encode(nobody, nobody, &[(0xE1, spec.key.as_bytes())])
+    let mut message = proxy_header::encode(nobody, nobody, &[(TLV_KEY, spec.key.as_bytes())])
         .map_err(io::Error::other)?;
     message.extend_from_slice(
-        format!("CONNECT {PROBE}:443 HTTP/1.1\r\nHost: {PROBE}:443\r\n\r\n").as_bytes(),
+        format!("CONNECT {PROBE_NAME}:443 HTTP/1.1\r\nHost: {PROBE_NAME}:443\r\n\r\n").as_bytes(),
     );
     stream.write_all(&message).await?;
     let mut answer = [0; 12];

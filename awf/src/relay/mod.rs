@@ -149,7 +149,7 @@ impl Relay {
         self.names.name_of(Ipv4Addr::from(address))
     }
 
-    /// Shows a denied attempt to Squid, so that its log has it too, and checks that Squid would have denied it.
+    /// Shows a denied attempt to Squid, so that its log has it too.
     fn show_denial(self: &Arc<Self>, attempt: &Attempt, request: upstream::Request) {
         if !self.journal.covers(attempt.origin.ktime_ns) {
             return;
@@ -158,13 +158,8 @@ impl Relay {
         let relay = Arc::clone(self);
         let tag = attempt.tag();
         self.tasks.spawn(async move {
-            match relay.upstream.status_of(&tag, &request).await {
-                Ok(status) if (400..500).contains(&status) => {}
-                Ok(status) => tracing::error!(
-                    "policy and proxy disagree: Squid answered {status} for {}, which the policy denies; it was denied",
-                    tag.name
-                ),
-                Err(error) => tracing::debug!("a denial is missing in Squid's log: {error}"),
+            if let Err(error) = relay.upstream.show(&tag, &request).await {
+                tracing::debug!("a denial is missing in Squid's log: {error}");
             }
             drop(permit);
         });

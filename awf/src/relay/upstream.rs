@@ -15,12 +15,9 @@ use tokio::time::{sleep, timeout};
 
 use super::proxy_header;
 use crate::plan::addresses;
+use crate::proxy::config::{TLV_KEY, TLV_METADATA, TLV_SHOWN};
 use crate::proxy::{Ports, State};
 
-/// TLV type of the metadata in the log (custom range, PROXY protocol 2.2.7).
-const TLV_METADATA: u8 = 0xE0;
-/// TLV type of the key.
-const TLV_KEY: u8 = 0xE1;
 /// How long an early connection waits for Squid to start. Squid needs 40 ms; a loaded machine some seconds.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long Squid may take to answer a CONNECT: its own `connect_timeout` for every address, and DNS before that.
@@ -123,7 +120,7 @@ impl Upstream {
     ) -> Result<TcpStream, Failure> {
         let request = Request::Tunnel { host: host.to_owned(), port };
         let asking = async {
-            let mut stream = self.send(tag, &request).await?;
+            let mut stream = self.ask(tag, &request, false).await?;
             let answer = read_answer(&mut stream).await?;
             Ok((stream, answer))
         };
@@ -141,6 +138,16 @@ impl Upstream {
 
     /// Sends a request and gives the connection, on which the answer has yet to come.
     pub(super) async fn send(&self, tag: &Tag, request: &Request) -> io::Result<TcpStream> {
+        self.ask(tag, request, false).await
+    }
+
+    /// Shows Squid a request that was denied already, for its log. No rule of Squid's allows it.
+    pub(super) async fn show(&self, tag: &Tag, request: &Request) -> io::Result<u16> {
+        let mut stream = self.ask(tag, request, true).await?;
+        Ok(read_answer(&mut stream).await?.status)
+    }
+
+    async fn ask(&self, tag: &Tag, request: &Request, shown: bool) -> io::Result<TcpStream> {
         self.wait_until_ready().await?;
         let (port, bytes) = match request {
             Request::Tunnel { host, port } => {
@@ -151,24 +158,23 @@ impl Upstream {
             Request::Origin(bytes) => (self.ports.accel, bytes.clone()),
             Request::Forward(bytes) => (self.ports.forward, bytes.clone()),
         };
-        let mut message = self.header(tag)?;
+        let mut message = self.header(tag, shown)?;
         message.extend_from_slice(&bytes);
         let mut stream = self.connect(port).await?;
         stream.write_all(&message).await?;
         Ok(stream)
     }
 
-    /// Sends a request only to learn the status of the answer.
-    pub(super) async fn status_of(&self, tag: &Tag, request: &Request) -> io::Result<u16> {
-        let mut stream = self.send(tag, request).await?;
-        Ok(read_answer(&mut stream).await?.status)
-    }
-
-    fn header(&self, tag: &Tag) -> io::Result<Vec<u8>> {
+    fn header(&self, tag: &Tag, shown: bool) -> io::Result<Vec<u8>> {
         let client = SocketAddrV4::new(addresses::AGENT, tag.client_port);
         let metadata =
             proxy_header::text(&format!("pid={};comm={};name={}", tag.pid, tag.comm, tag.name));
-        let fields = [(TLV_METADATA, metadata.as_bytes()), (TLV_KEY, self.key.as_bytes())];
+        let shown: &[u8] = if shown { b"1" } else { b"0" };
+        let fields = [
+            (TLV_METADATA, metadata.as_bytes()),
+            (TLV_KEY, self.key.as_bytes()),
+            (TLV_SHOWN, shown),
+        ];
         proxy_header::encode(client, tag.original, &fields).map_err(io::Error::other)
     }
 

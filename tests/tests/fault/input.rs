@@ -1,0 +1,177 @@
+//! Every option with input that is missing, nonsense or not usable: exit code 1, a message that names the option, nothing
+//! changed.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::world::{World, ended, finish, id_of, send};
+
+/// What makes the odd files of the table, in `$PWD`.
+const ODD: &str = "mkdir dir ro; mount -t tmpfs -o ro ro ro; ln -s /tmp link; touch file; echo 'bad..name' >bad; \
+                   head -c 100 /dev/urandom >noise; printf 'a.com\\0b.com\\n' >zero";
+
+/// Option and value; `@` stands for this world's directory.
+const NONSENSE: &[(&str, &str)] = &[
+    ("--allow-domains", "bad..name"),
+    ("--allow-domains", "exa mple.com"),
+    ("--allow-domains", "*"),
+    ("--allow-domains", "ftp://example.com"),
+    ("--allow-domains", "example.com:8443"),
+    ("--allow-domains-file", "@/missing"),
+    ("--allow-domains-file", "@/dir"),
+    ("--allow-domains-file", "@/noise"),
+    ("--allow-domains-file", "@/zero"),
+    ("--allow-domains-file", "@/bad"),
+    ("--allow-domains-file", "/dev/zero"),
+    ("--allow-domains-file", ""),
+    ("--block-domains", "bad..name"),
+    ("--block-domains-file", "@/missing"),
+    ("--block-domains-file", "@/dir"),
+    ("--block-domains-file", "@/bad"),
+    ("--dns-servers", ""),
+    ("--dns-servers", "dns.example.com"),
+    ("--dns-servers", "1.1.1.1,,x"),
+    ("--env", "NOTHING"),
+    ("--env", "=x"),
+    ("--env", "A B=x"),
+    ("--env", "AWF_X=x"),
+    ("--env-file", "@/missing"),
+    ("--env-file", "@/dir"),
+    ("--env-file", "@/noise"),
+    ("--exclude-env", ""),
+    ("--exclude-env", "A=B"),
+    ("--mount", ""),
+    ("--mount", "nonsense"),
+    ("--mount", "@/missing:/x"),
+    ("--mount", "@/dir:/"),
+    ("--mount", "@/dir:/x:rx"),
+    ("--mount", "@/dir:/x/../../y"),
+    ("--mount", "@/file:/etc"),
+    ("--container-workdir", "relative"),
+    ("--container-workdir", ""),
+    ("--work-dir", ""),
+    ("--work-dir", "/"),
+    ("--work-dir", "@/file"),
+    ("--work-dir", "@/file/x"),
+    ("--work-dir", "@/link"),
+    ("--work-dir", "@/ro/x"),
+    ("--work-dir", "/proc/awf"),
+    ("--work-dir", "@/with blank"),
+    ("--proxy-logs-dir", ""),
+    ("--proxy-logs-dir", "@/file"),
+    ("--proxy-logs-dir", "@/link"),
+    ("--proxy-logs-dir", "@/ro"),
+    ("--proxy-logs-dir", "/proc/awf"),
+    ("--proxy-logs-dir", "@/with blank"),
+    ("--audit-dir", ""),
+    ("--audit-dir", "@/file"),
+    ("--audit-dir", "@/link"),
+    ("--audit-dir", "@/ro"),
+    ("--audit-dir", "/proc/awf"),
+    ("--memory-limit", ""),
+    ("--memory-limit", "0g"),
+    ("--memory-limit", "much"),
+    ("--cpu-limit", "0"),
+    ("--cpu-limit", "-1"),
+    ("--cpu-limit", "all"),
+    ("--pids-limit", "0"),
+    ("--pids-limit", "few"),
+    ("--agent-timeout", "0"),
+    ("--agent-timeout", "soon"),
+    ("--runtime", "podman"),
+    ("--runtime", ""),
+    ("--log-level", "loud"),
+    ("--log-level", ""),
+    ("--tty=yes", ""),
+    ("--env-all=yes", ""),
+    ("--keep-containers=yes", ""),
+    ("--no-such-option", ""),
+];
+
+/// Everything in a directory.
+fn listing(world: &World) -> Vec<String> {
+    let find = std::process::Command::new("find").arg(world.path()).output().unwrap();
+    let mut lines: Vec<String> =
+        String::from_utf8(find.stdout).unwrap().lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn nonsense_is_refused_with_the_options_name_before_anything_changes() {
+    let world = World::broken_by(ODD);
+    let mut wrong = Vec::new();
+    for (option, value) in NONSENSE {
+        let value = value.replace('@', world.path().to_str().unwrap());
+        let before = listing(&world);
+        let words = if option.contains('=') { vec![*option] } else { vec![*option, &value] };
+        let run = world.run(&words, "echo the command ran");
+        let name = option.split('=').next().unwrap();
+        let named = matches!(run.errors()[..], [error] if error.contains(name));
+        let untouched = world.left().is_empty() && listing(&world) == before;
+        if run.code != 1 || !run.stdout.is_empty() || !named || !untouched {
+            wrong.push(format!("{option} {value:?}: untouched {untouched}, {run:?}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {} are wrong:\n{}",
+        wrong.len(),
+        NONSENSE.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn an_error_does_not_repeat_its_cause() {
+    let world = World::new();
+    for option in ["--allow-domains-file", "--block-domains-file", "--env-file"] {
+        let run = world.run(&[option, "/missing"], "true");
+        assert_eq!(run.stderr.matches("No such file").count(), 1, "{run:#?}");
+    }
+}
+
+#[test]
+fn every_option_is_in_the_table_and_none_does_without_its_value() {
+    let world = World::new();
+    let awf = |words: &[&str]| {
+        let mut command = world.command(awf_tests::awf());
+        finish(command.args(words).spawn().unwrap(), Instant::now())
+    };
+    let help = awf(&["--help"]).stdout;
+    let options = help.lines().map(str::trim).filter(|line| line.starts_with('-'));
+    let mut seen = 0;
+    for (name, value) in options
+        .filter_map(|line| line[line.find("--")?..].split_once([' ', '\n']).or(Some((line, ""))))
+    {
+        let name = &name[name.find("--").unwrap()..];
+        if ["--help", "--version"].contains(&name.trim_end_matches(',')) {
+            continue;
+        }
+        seen += 1;
+        assert!(
+            NONSENSE.iter().any(|(option, _)| option.split('=').next() == Some(name)),
+            "{name} is missing"
+        );
+        if value.trim_start().starts_with('<') {
+            let run = awf(&[name]);
+            assert!(run.code == 1 && run.stderr.contains(name), "{name} without a value: {run:#?}");
+        }
+    }
+    assert!(seen > 15, "{help}");
+}
+
+#[test]
+fn waiting_for_a_list_that_nobody_writes_can_be_interrupted() {
+    let world = World::broken_by("mkfifo fifo");
+    let mut child =
+        world.awf().args(["--allow-domains-file", "fifo", "--", "true"]).spawn().unwrap();
+    assert!(
+        ended(&mut child, Duration::from_millis(300)).is_none(),
+        "a list may come through a pipe"
+    );
+    send(id_of(&child), Signal::SIGTERM);
+    assert!(ended(&mut child, Duration::from_secs(10)).is_some());
+    assert_eq!(world.left(), [""; 0]);
+}

@@ -1,0 +1,11 @@
+//! kill -9, broken machines, nonsense input, strain: nothing leaks, nothing stays behind, and awf says what is wrong.
+//!
+//! Every test has a [`world::World`] of its own, so that what a run leaves can be told from what others leave. All tests
+//! of this binary allow the same names and no others ([`world::ALLOWED`]): whatever else reaches the lab's sink while
+//! they run is a leak, whoever caused it.
+
+mod broken;
+mod input;
+mod kill;
+mod strain;
+mod world;
