@@ -222,8 +222,8 @@ impl Output<'_> {
             self.line(&format!("dns_nameservers {server}"));
         }
         // The names only serve the reverse look-up of the addresses.
-        let hosts =
-            format!("{} agent.awf.invalid\n127.0.0.1 probe.awf.invalid\n", self.spec.agent_ip);
+        let agent = self.spec.agent_ip;
+        let hosts = format!("{agent} agent.awf.invalid\n127.0.0.1 probe.awf.invalid\n");
         self.files.push(("hosts".to_owned(), hosts));
         self.files.push(("mime.conf".to_owned(), String::new()));
         let conf_dir = self.spec.conf_dir.display();
@@ -239,9 +239,8 @@ impl Output<'_> {
             (forward_port, "", "forward"),
             (accel_port, " accel vhost allow-direct", "accel"),
         ] {
-            self.line(&format!(
-                "http_port 127.0.0.1:{port}{options} require-proxy-header name={name}"
-            ));
+            let options = format!("{options} require-proxy-header name={name}");
+            self.line(&format!("http_port 127.0.0.1:{port}{options}"));
         }
         self.line("proxy_protocol_access allow localhost\nproxy_protocol_access deny all");
     }
@@ -389,15 +388,7 @@ fn regex(pattern: &Pattern) -> String {
         Star::Narrow => "[a-zA-Z0-9.-]*",
         Star::Wide => "[a-zA-Z0-9._-]*",
     };
-    let mut regex = String::from("^");
-    for c in pattern.as_str().chars() {
-        match c {
-            '*' => regex.push_str(star),
-            '.' => regex.push_str("[.]"),
-            other => regex.push(other),
-        }
-    }
-    regex + "$"
+    format!("^{}$", pattern.as_str().replace('.', "[.]").replace('*', star))
 }
 
 #[cfg(test)]
