@@ -147,6 +147,9 @@ impl Run {
             command.env_remove(name);
         }
         command.args(&self.arguments).arg("--proxy-logs-dir").arg(&self.logs);
+        if !self.arguments.iter().any(|argument| argument == "--audit-dir") {
+            command.arg("--audit-dir").arg(self.logs.join("audit"));
+        }
         let ca = lab.ca();
         command.arg("--mount").arg(format!("{0}:{0}:ro", ca.display()));
         for name in [

@@ -276,7 +276,8 @@ fn plain_http() {
             outcome.stdout.contains("server=api.example.com") && outcome.stdout.contains("port=80"),
             "{outcome:#?}"
         );
-        assert!(carried(&outcome, "api.example.com").received > 0, "{outcome:#?}");
+        let found = carried(&outcome, "api.example.com");
+        assert!(found.received > 100 && found.sent > 50, "{outcome:#?}");
         // A client of plain HTTP is told in its own language, with the remedy.
         let outcome = run("example.org").run(&format!("{line}; exit 1"));
         assert!(outcome.stdout.ends_with("403"), "{outcome:#?}");

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use crate::{build, setup};
+use crate::build;
+use crate::setup::{self, Purpose};
 
 /// Options of `install`.
 #[derive(Args)]
@@ -20,7 +21,7 @@ pub(crate) struct Install {
 impl Install {
     /// Builds and installs.
     pub(crate) fn run(&self) -> Result<()> {
-        setup::complete()?;
+        setup::complete(Purpose::Run)?;
         let built = build::awf()?;
         let bin = self.prefix.join("bin");
         fs::create_dir_all(&bin).with_context(|| format!("make {}", bin.display()))?;

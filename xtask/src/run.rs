@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use xtask::lab::{self, Lab};
 
-use crate::{build, setup};
+use crate::build;
+use crate::setup::{self, Purpose};
 
 /// Options of `run`.
 #[derive(Args)]
@@ -24,7 +25,7 @@ pub(crate) struct Run {
 impl Run {
     /// Runs awf and gives its exit code.
     pub(crate) fn run(self) -> Result<ExitCode> {
-        setup::complete()?;
+        setup::complete(if self.lab { Purpose::Lab } else { Purpose::Run })?;
         let awf = build::awf()?;
         let mut command = if self.lab {
             let lab = lab::up()?;

@@ -20,6 +20,30 @@ const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 /// What bpf-linker is built against where there is no released LLVM for it.
 const LLVM: [&str; 4] = ["llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd-dev"];
 
+/// Programs that the clients tier needs, each with the package that brings it where it is missing.
+const CLIENTS: [(&str, &str); 6] = [
+    ("curl", "curl"),
+    ("wget", "wget"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("javac", "default-jdk-headless"),
+    ("gh", "gh"),
+];
+
+/// Packages that the clients tier needs beside them.
+const PYTHON: [&str; 3] = ["python3-requests", "python3-aiohttp", "python3-pip"];
+
+/// What a machine must be able to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Build awf and run it.
+    Run,
+    /// The same in the lab.
+    Lab,
+    /// Run every test.
+    Test,
+}
+
 /// Where Debian's package puts LLVM 22, for bpf-linker's build.
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
@@ -34,13 +58,13 @@ pub(crate) struct Setup {
 impl Setup {
     /// Installs what is missing.
     pub(crate) fn run(&self) -> Result<()> {
-        ensure(self.yes, &missing_packages()?)
+        ensure(self.yes, &missing_packages(Purpose::Test)?)
     }
 }
 
 /// What `run`, `test` and `bench` call first: does nothing on a machine that has everything.
-pub(crate) fn complete() -> Result<()> {
-    ensure(false, &missing_packages()?)
+pub(crate) fn complete(purpose: Purpose) -> Result<()> {
+    ensure(false, &missing_packages(purpose)?)
 }
 
 fn ensure(yes: bool, packages: &[String]) -> Result<()> {
@@ -76,8 +100,8 @@ fn ensure(yes: bool, packages: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Packages that dpkg does not report as installed.
-fn missing_packages() -> Result<Vec<String>> {
+/// Packages that are wanted and that dpkg does not report as installed.
+fn missing_packages(purpose: Purpose) -> Result<Vec<String>> {
     if find("dpkg-query").is_none() {
         eprintln!(
             "not a Debian-like machine: install Squid, iproute2 and a BPF compiler yourself (see README)"
@@ -91,7 +115,14 @@ fn missing_packages() -> Result<Vec<String>> {
     if find("bpf-linker").is_none() {
         wanted.extend(LLVM);
     }
-    wanted.extend(lab::requirements());
+    if purpose != Purpose::Run {
+        wanted.extend(lab::requirements());
+    }
+    if purpose == Purpose::Test {
+        wanted.extend(PYTHON);
+        let missing = CLIENTS.iter().filter(|(program, _package)| find(program).is_none());
+        wanted.extend(missing.map(|(_program, package)| package));
+    }
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat=${Package} ${db:Status-Status}\n"])
         .args(&wanted)

@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use xtask::lab::Lab;
 
-use crate::{build, setup, tidy};
+use crate::setup::{self, Purpose};
+use crate::{build, tidy};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -43,7 +44,7 @@ const ALL: [Tier; 7] =
 impl Test {
     /// Runs the tiers.
     pub(crate) fn run(self) -> Result<ExitCode> {
-        setup::complete()?;
+        setup::complete(Purpose::Test)?;
         let filter = self.filter.as_deref();
         let tiers: Vec<Tier> = self.tier.map_or_else(|| ALL.to_vec(), |tier| vec![tier]);
         let mut session = None;

@@ -105,7 +105,7 @@ pub struct Args {
     #[arg(short = 'v', long, value_name = "HOST:CONTAINER[:ro|rw]", help_heading = FILES)]
     pub mount: Vec<String>,
 
-    /// Directory in which the command starts [default: the caller's home]
+    /// Directory in which the command starts [default: the workspace]
     #[arg(long, value_name = "DIR", help_heading = FILES)]
     pub container_workdir: Option<String>,
 

@@ -43,7 +43,7 @@ pub struct Settings {
     pub excluded: BTreeSet<String>,
     /// Mounts, no two with the same target.
     pub mounts: Vec<Mount>,
-    /// Where the command starts; `None` means the caller's home.
+    /// Where the command starts; `None` means the workspace.
     pub container_workdir: Option<PathBuf>,
     /// Directory of the run; `None` means a new temporary one.
     pub work_dir: Option<PathBuf>,

@@ -337,7 +337,7 @@ fn add_java_libraries(settings: &Settings, host: &Host, variables: &mut Variable
 fn last_word(settings: &Settings, host: &Host) -> Variables {
     let servers = settings.dns_servers.as_ref().unwrap_or(&host.resolvers);
     let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-    let workdir = settings.container_workdir.as_deref().unwrap_or(&host.caller.home);
+    let workdir = settings.container_workdir.as_deref().unwrap_or(&host.workspace);
     let mut facts = vec![
         ("AWF_CHROOT_ENABLED".to_owned(), "true".to_owned()),
         ("AWF_DNS_SERVERS".to_owned(), servers.join(",")),
@@ -398,7 +398,7 @@ mod tests {
             ("AWF_NETWORK_ISOLATION", "1"),
             ("AWF_USER_GID", "1002"),
             ("AWF_USER_UID", "1001"),
-            ("AWF_WORKDIR", "/home/ada"),
+            ("AWF_WORKDIR", "/home/ada/work"),
             ("CURL_CA_BUNDLE", bundle),
             ("GIT_SSL_CAINFO", bundle),
             ("HOME", "/home/ada"),

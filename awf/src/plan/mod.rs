@@ -10,7 +10,7 @@ pub mod mounts;
 pub mod paths;
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -254,7 +254,8 @@ fn agent(
     let spec = AgentSpec {
         argv: ["/bin/bash", "-c", &settings.command].map(Text::from).to_vec(),
         env: environment.variables.into_iter().map(pair).collect(),
-        cwd: settings.container_workdir.clone().unwrap_or_else(|| working_directory(host)),
+        // The original starts in the home directory, but everybody calls it with `--container-workdir "$PWD"`.
+        cwd: settings.container_workdir.clone().unwrap_or_else(|| host.workspace.clone()),
         uid: host.agent.uid,
         gid: host.agent.gid,
         groups: vec![host.agent.gid],
@@ -270,12 +271,6 @@ fn agent(
 
 /// Name of the sandbox to itself, the original's container name.
 const HOSTNAME: &str = "awf-agent";
-
-/// Where the command starts if nothing else was asked for: where awf was called. The original starts in the home
-/// directory, but everybody calls it with `--container-workdir "$PWD"`.
-fn working_directory(host: &Host) -> PathBuf {
-    host.workspace.clone()
-}
 
 fn hosts_file() -> String {
     let agent = addresses::AGENT;

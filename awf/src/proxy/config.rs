@@ -128,6 +128,7 @@ err_page_stylesheet none
 # `via off`, which would warn at every start. Whitespace in a URL is refused, not squeezed out: the
 # squeezed name would not be the one that the relay judged.
 half_closed_clients off
+client_persistent_connections off
 read_timeout 24 hours
 client_lifetime 24 hours
 connect_timeout 30 seconds

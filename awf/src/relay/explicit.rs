@@ -121,7 +121,8 @@ async fn serve_connect(
     carry(attempt, &decision, client, upstream, &first).await
 }
 
-/// Hands a plain request to Squid, which judges it and every later one on the same connection by its Host.
+/// Hands a plain request to Squid, which closes the connection after its answer: a later request on it could name another
+/// host, unseen by the relay.
 pub(super) async fn forward(
     relay: &Arc<Relay>,
     attempt: &Attempt,
@@ -131,6 +132,7 @@ pub(super) async fn forward(
 ) -> Ending {
     match relay.upstream.send(&attempt.tag(), request).await {
         Ok(upstream) => {
+            attempt.counters.add_sent(request.length());
             // An error of either side is an ordinary end; the counters are final either way.
             let _ended = pump(client, upstream, &attempt.counters).await.is_err();
             Ending::allowed(decision, None)

@@ -65,6 +65,16 @@ pub(super) enum Request {
     Forward(Vec<u8>),
 }
 
+impl Request {
+    /// Bytes of the client's own that are in it.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Tunnel { .. } => 0,
+            Self::Origin(bytes) | Self::Forward(bytes) => u64::try_from(bytes.len()).unwrap_or(0),
+        }
+    }
+}
+
 /// Why there is no tunnel.
 #[derive(Debug)]
 pub(super) enum Failure {

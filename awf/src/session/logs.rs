@@ -42,6 +42,9 @@ pub(super) fn prepare(plan: &Plan) -> Result<()> {
         }
         write(&path, content, (0o444, squid))?;
     }
+    for (name, content) in plan.squid.files.iter().filter(|(name, _content)| is_list(name)) {
+        write(&paths.audit.join(name), content, (0o644, plan.owner))?;
+    }
     let shown = plan.squid.conf.replace(&plan.key, "<key>");
     write(&paths.audit.join("squid.conf"), &shown, (0o644, plan.owner))
 }
@@ -95,6 +98,11 @@ fn keep(directory: &Path, beside: &Path, name: &str, number: u64) -> io::Result<
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Whether a file of Squid's configuration says what is allowed or blocked; the others are templates.
+fn is_list(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "list")
 }
 
 fn make(path: &Path, mode: u32) -> Result<()> {

@@ -85,17 +85,14 @@ fn the_kernel_refuses_programs() {
 
 /// Makes bpf(2) fail with EPERM from here on, as the default profile of container engines does.
 fn refuse_bpf() -> std::io::Result<()> {
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    // Operations of linux/bpf_common.h: load a word of `struct seccomp_data`, jump if equal, return.
+    let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
+    let number = u32::try_from(libc::SYS_bpf).unwrap();
     let mut filter = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
-        libc::sock_filter {
-            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-            jt: 0,
-            jf: 1,
-            k: libc::SYS_bpf as u32,
-        },
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+        step(0x20, 0, 0),
+        step(0x15, 1, number),
+        step(0x06, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs()),
+        step(0x06, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
     // SAFETY: `program` and the filter it points to outlive the call. Root needs no no_new_privs for it.

@@ -104,12 +104,12 @@ fn nonsense_is_refused_with_the_options_name_before_anything_changes() {
     let mut wrong = Vec::new();
     for (option, value) in NONSENSE {
         let value = value.replace('@', world.path().to_str().unwrap());
-        let before = listing(&world);
+        let before = (world.left(), listing(&world));
         let words = if option.contains('=') { vec![*option] } else { vec![*option, &value] };
         let run = world.run(&words, "echo the command ran");
         let name = option.split('=').next().unwrap();
         let named = matches!(run.errors()[..], [error] if error.contains(name));
-        let untouched = world.left().is_empty() && listing(&world) == before;
+        let untouched = (world.left(), listing(&world)) == before;
         if run.code != 1 || !run.stdout.is_empty() || !named || !untouched {
             wrong.push(format!("{option} {value:?}: untouched {untouched}, {run:?}"));
         }
@@ -174,4 +174,41 @@ fn waiting_for_a_list_that_nobody_writes_can_be_interrupted() {
     send(id_of(&child), Signal::SIGTERM);
     assert!(ended(&mut child, Duration::from_secs(10)).is_some());
     assert_eq!(world.left(), [""; 0]);
+}
+
+#[test]
+fn directories_named_by_options_keep_what_was_in_them() {
+    let world = World::broken_by(
+        "mkdir work work/logs logs audit; touch work/a work/logs/b logs/c audit/d",
+    );
+    let path = |name: &str| world.path().join(name).to_str().unwrap().to_owned();
+    let named = [
+        vec!["--work-dir".to_owned(), path("work")],
+        vec!["--proxy-logs-dir".to_owned(), path("logs"), "--audit-dir".to_owned(), path("audit")],
+        vec![
+            "--work-dir".to_owned(),
+            path("work"),
+            "--proxy-logs-dir".to_owned(),
+            path("work/logs"),
+        ],
+    ];
+    for options in named {
+        let words: Vec<&str> = options.iter().map(String::as_str).collect();
+        let run = world.run(&words, "true");
+        assert_eq!(run.code, 0, "{run:#?}");
+        for file in ["work/a", "work/logs/b", "logs/c", "audit/d"] {
+            assert!(world.path().join(file).exists(), "{words:?} removed {file}: {run:#?}");
+        }
+    }
+}
+
+#[test]
+fn logs_inside_the_work_directory_stay_where_the_user_wanted_them() {
+    let world = World::new();
+    let (work, logs) = (world.path().join("work"), world.path().join("work/logs"));
+    let options =
+        ["--work-dir", work.to_str().unwrap(), "--proxy-logs-dir", logs.to_str().unwrap()];
+    let run = world.run(&options, "true");
+    assert_eq!(run.code, 0, "{run:#?}");
+    assert!(logs.join("egress.jsonl").exists(), "{run:#?}");
 }

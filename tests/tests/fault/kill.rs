@@ -330,7 +330,7 @@ fn a_squid_that_keeps_dying_leaves_a_run_that_fails_fast_and_ends_well() {
             send(pid, Signal::SIGKILL);
             deaths += 1;
             last = Instant::now();
-            while command_line(pid).first().is_some() {
+            while !command_line(pid).is_empty() {
                 thread::sleep(Duration::from_millis(1));
             }
         }

@@ -13,7 +13,8 @@ pub(super) const SYSTEM: &str = "
 pub(super) const ETC: &str = "
     alternatives bash.bashrc bashrc ca-certificates ca-certificates.conf crypto-policies
     debian_version default/locale dotnet ethertypes fonts gai.conf gitconfig
-    gitattributes gss host.conf inputrc java ld.so.cache ld.so.conf ld.so.conf.d locale.alias
+    gitattributes gss host.conf inputrc java java-8-openjdk java-11-openjdk java-17-openjdk
+    java-21-openjdk java-25-openjdk ld.so.cache ld.so.conf ld.so.conf.d locale.alias
     locale.conf localtime lsb-release magic magic.mime manpath.config maven mime.types netconfig
     nsswitch.conf os-release pki/ca-trust pki/tls/certs pki/tls/cert.pem
     pki/tls/openssl.cnf profile profile.d protocols services ssl timezone

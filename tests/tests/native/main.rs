@@ -1,0 +1,12 @@
+//! Whole runs of the native runtime in the lab: what the command gets, what it does not get, and what a run leaves.
+
+mod stage;
+mod confinement;
+mod endings;
+mod environment;
+mod files;
+mod many;
+mod records;
+mod sockets;
+mod streams;
+mod words;

@@ -1,0 +1,211 @@
+//! What awf says: the lines that tools look for, the report, the plan, help.
+
+use std::fs;
+use std::process::Command;
+
+use awf_tests::{Run, Scratch, awf};
+use serde_json::Value;
+
+use crate::stage::{PYTHON, as_user, bare, complaint, open_to_all, text};
+
+#[test]
+fn the_lines_that_tools_look_for_are_there_in_order() {
+    for (line, last) in [
+        ("true", "[INFO] Command completed successfully"),
+        ("exit 7", "[INFO] Command completed with exit code: 7"),
+    ] {
+        let outcome = Run::new().run(&format!("echo between >&2; {line}"));
+        let lines: Vec<&str> = outcome.stderr.lines().collect();
+        let at = |text: &str| {
+            lines
+                .iter()
+                .position(|line| *line == text)
+                .unwrap_or_else(|| panic!("{text:?}: {outcome:#?}"))
+        };
+        let exiting = format!("[INFO] Process exiting with code: {}", outcome.code);
+        let order =
+            [at("[INFO] Executing agent command..."), at("between"), at(last), at(&exiting)];
+        assert!(order.is_sorted(), "{outcome:#?}");
+        let marked = |line: &&str| {
+            ["[DEBUG] ", "[INFO] ", "[WARN] ", "[ERROR] "].iter().any(|mark| line.starts_with(mark))
+        };
+        assert!(lines.iter().all(|line| marked(line) || *line == "between"), "{outcome:#?}");
+        assert_eq!(outcome.stdout, "");
+    }
+}
+
+#[test]
+fn the_log_level_decides_what_is_said() {
+    let said = |level| {
+        Run::allowing("example.com")
+            .option("--log-level", level)
+            .run("curl -s https://denied.example.net/; exit 1")
+            .stderr
+    };
+    assert_eq!(said("error"), "");
+    let warnings = said("warn");
+    assert!(warnings.contains("denied.example.net") && !warnings.contains("[INFO]"), "{warnings}");
+    assert!(said("debug").contains("[DEBUG] "));
+}
+
+#[test]
+fn after_a_failure_the_report_names_what_was_denied_and_the_flag() {
+    let outcome = Run::allowing("example.com")
+        .run("curl -sS https://denied.example.net/; curl -sS https://denied.example.net/; curl -sS http://example.org:8080/")
+        .failed();
+    let expected = [
+        "[WARN]   - Blocked: denied.example.net:443 by curl: domain not in allowlist",
+        "[WARN] Allowed domains: example.com",
+        "[WARN] To allow them: --allow-domains \"example.com,denied.example.net",
+    ];
+    for line in expected {
+        assert!(
+            outcome.stderr.lines().any(|said| said.starts_with(line)),
+            "{line:?} is missing: {outcome:#?}"
+        );
+    }
+    assert!(
+        outcome
+            .stderr
+            .lines()
+            .any(|said| said.contains("example.org:8080") && said.contains("port 8080")),
+        "{outcome:#?}"
+    );
+}
+
+#[test]
+fn the_proposed_flag_allows_what_was_denied() {
+    let line = "curl -sS -o /dev/null https://denied.example.net/ && curl -sS -o /dev/null https://example.org/";
+    let outcome = Run::allowing("example.com")
+        .run("curl -sS https://denied.example.net/; curl -sS https://example.org/")
+        .failed();
+    let flag = outcome
+        .stderr
+        .lines()
+        .find_map(|line| line.strip_prefix("[WARN] To allow them: --allow-domains "));
+    let list = flag.expect("a proposal").trim_matches('"');
+    Run::allowing(list).run(line).succeeded();
+}
+
+#[test]
+fn there_is_no_report_without_denials_or_without_failure() {
+    let outcome = Run::allowing("example.com").run("exit 3");
+    assert!(!outcome.stderr.contains("locked"), "{outcome:#?}");
+    let outcome =
+        Run::allowing("example.com").run("curl -s https://denied.example.net/; true").succeeded();
+    assert!(!outcome.stderr.contains("locked"), "{outcome:#?}");
+}
+
+#[test]
+fn a_plan_is_json_and_changes_nothing() {
+    let scratch = Scratch::new("plan");
+    let inside = |name: &str| scratch.path().join(name).display().to_string();
+    let (work, logs, audit) = (inside("work"), inside("logs"), inside("audit"));
+    let options = [
+        "plan",
+        "-d",
+        "example.com,*.example.org",
+        "--work-dir",
+        &work,
+        "--proxy-logs-dir",
+        &logs,
+        "--audit-dir",
+        &audit,
+    ];
+    let options =
+        [&options[..], &["-e", "TOKEN=s3cret", "--", "curl", "https://example.com"]].concat();
+    let output = bare(&scratch, &options).output().expect("awf runs");
+    assert_eq!(output.status.code(), Some(0), "{output:#?}");
+    let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for key in [
+        "policy",
+        "squid_conf",
+        "command",
+        "working_directory",
+        "uid",
+        "gid",
+        "environment",
+        "mounts",
+        "limits",
+        "proxy_logs",
+        "audit",
+        "notices",
+    ] {
+        assert!(!plan[key].is_null(), "{key}: {plan:#}");
+    }
+    assert_eq!((&plan["uid"], &plan["proxy_logs"]), (&Value::from(1000), &Value::from(logs)));
+    assert!(plan["environment"].as_array().expect("a list").contains(&Value::from("TOKEN")));
+    assert!(!text(&output).contains("s3cret"), "{plan:#}");
+    assert_eq!(
+        fs::read_dir(scratch.path()).expect("it is there").count(),
+        0,
+        "the plan made something"
+    );
+}
+
+#[test]
+fn a_plan_needs_no_privilege() {
+    // A user may not look into the directory of the build.
+    let scratch = Scratch::new("plan");
+    let program = scratch.path().join("awf");
+    fs::copy(awf(), &program).expect("copy awf");
+    let tmp = scratch.path().join("tmp");
+    fs::create_dir(&tmp).expect("make it");
+    open_to_all(&tmp);
+    let output = as_user(&program)
+        .args(["plan", "-d", "example.com", "--", "true"])
+        .env("TMPDIR", &tmp)
+        .current_dir("/")
+        .output()
+        .expect("awf runs");
+    assert_eq!(output.status.code(), Some(0), "{output:#?}");
+    let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(plan["uid"], 1000);
+    assert_eq!(fs::read_dir(&tmp).expect("it is there").count(), 0, "the plan made something");
+}
+
+#[test]
+fn help_and_version_need_nothing() {
+    let say = |option: &str| Command::new(awf()).arg(option).output().expect("awf runs");
+    for option in ["-h", "--help"] {
+        let output = say(option);
+        assert_eq!((output.status.code(), &*complaint(&output)), (Some(0), ""));
+        for word in ["--allow-domains", "--proxy-logs-dir", "awf plan", "Exit codes"] {
+            assert!(
+                option == "-h" && word == "Exit codes" || text(&output).contains(word),
+                "{option} {word}"
+            );
+        }
+    }
+    for option in ["-V", "--version"] {
+        let output = say(option);
+        let version = text(&output);
+        let parts: Vec<&str> = version.trim_end().split('.').collect();
+        assert!(output.status.success() && parts.len() == 3, "{version}");
+        assert!(parts.iter().all(|part| part.parse::<u32>().is_ok()), "{version}");
+    }
+}
+
+#[test]
+fn several_words_are_a_program_and_its_arguments() {
+    let scratch = Scratch::new("words");
+    let words = [
+        "--log-level",
+        "error",
+        "--",
+        PYTHON,
+        "-c",
+        "import sys; print(sys.argv[1:])",
+        "a b",
+        "$HOME",
+        "'",
+        "*",
+    ];
+    let output = bare(&scratch, &words).output().expect("awf runs");
+    assert_eq!(text(&output), "['a b', '$HOME', \"'\", '*']\n", "{output:#?}");
+    let output =
+        bare(&scratch, &["--log-level", "error", "--", "echo one | tr o 0; echo $((1 + 1))"])
+            .output()
+            .expect("awf runs");
+    assert_eq!(text(&output), "0ne\n2\n", "{output:#?}");
+}
