@@ -3,7 +3,7 @@
 use awf_tests::{Run, lab, unconfined};
 
 use crate::dialogue::Dialogue;
-use crate::probe::{summary, talk};
+use crate::probe::{case, hold, summary, talk};
 use crate::requests::arrivals;
 use crate::wire::{PROXY, say};
 
@@ -67,4 +67,27 @@ fn no_request_can_be_smuggled_past_the_policy() {
     assert_eq!(String::from_utf8_lossy(&reached.stdout), "200");
     assert!(sink.dns_queries_since(&mark).unwrap().contains(&control.to_owned()));
     assert!(arrivals().contains(control));
+}
+
+#[test]
+fn a_request_behind_a_denied_one_goes_nowhere() {
+    let path = format!("/behind-{}", std::process::id());
+    let proxy = format!(
+        "GET http://cdn-b.test/ HTTP/1.1\r\nHost: cdn-b.test\r\n\r\n\
+         GET http://example.com{path} HTTP/1.1\r\nHost: example.com\r\n\r\n"
+    );
+    let clear = format!(
+        "GET / HTTP/1.1\r\nHost: cdn-b.test\r\n\r\nGET {path} HTTP/1.1\r\nHost: example.com\r\n\r\n"
+    );
+    let denied = ("deny", "deny-default");
+    // Whether a request gets through is a race, so there are many.
+    let many = (0..20).flat_map(|number| {
+        [
+            case(&format!("b-proxy-{number}"), PROXY, say(&proxy), &["http 403"], denied),
+            case(&format!("b-clear-{number}"), "cdn-b.test:80", say(&clear), &["http 403"], denied),
+        ]
+    });
+    hold(Run::allowing("example.com"), &many.collect::<Vec<_>>());
+    let arrived = arrivals().lines().filter(|line| line.contains(&path)).count();
+    assert_eq!(arrived, 0, "requests that are on no record reached the origin behind denied ones");
 }

@@ -111,7 +111,8 @@ fn descriptors_of_the_caller_do_not_reach_the_command() {
 fn nobody_outside_reaches_a_listener_of_the_command() {
     let line = "python3 -c \"
 import socket, time
-s = socket.socket(); s.bind(('0.0.0.0', 8099)); s.listen()
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('0.0.0.0', 8099)); s.listen()
 print('listening', flush=True)
 s.settimeout(3)
 try: print(s.accept()[1])

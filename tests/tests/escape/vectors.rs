@@ -33,6 +33,8 @@ struct Case {
     errnos: &'static [i32],
     /// Rule and protocol of the record.
     record: Option<(&'static str, &'static str)>,
+    /// Who refuses a recorded attempt.
+    layer: &'static str,
 }
 
 const fn case(
@@ -41,7 +43,7 @@ const fn case(
     errnos: &'static [i32],
     record: Option<(&'static str, &'static str)>,
 ) -> Case {
-    Case { name, control, errnos, record }
+    Case { name, control, errnos, record, layer: "kernel" }
 }
 
 const fn port(name: &'static str) -> Case {
@@ -68,13 +70,27 @@ const fn door(name: &'static str, control: Control, protocol: &'static str) -> C
     case(name, control, &[libc::EPERM], Some(("door", protocol)))
 }
 
-/// Refused by the capability check or by the system call filter, before any program of awf's could see it.
+/// A socket that the system call filter refuses.
+const fn socket(
+    name: &'static str,
+    control: Control,
+    errnos: &'static [i32],
+    protocol: &'static str,
+) -> Case {
+    Case { layer: "seccomp", ..case(name, control, errnos, Some(("socket-type", protocol))) }
+}
+
+/// A right that is not given; no socket and no destination is involved, so it is not on record.
 const fn right(name: &'static str, control: Control) -> Case {
     case(name, control, &[libc::EPERM], None)
 }
 
-const fn family(name: &'static str, control: Control) -> Case {
-    case(name, control, &[libc::EAFNOSUPPORT], None)
+const fn raw(name: &'static str, protocol: &'static str) -> Case {
+    socket(name, Arrives, &[libc::EPERM], protocol)
+}
+
+const fn family(name: &'static str, control: Control, protocol: &'static str) -> Case {
+    socket(name, control, &[libc::EAFNOSUPPORT], protocol)
 }
 
 const fn hidden(name: &'static str, control: Control) -> Case {
@@ -107,11 +123,14 @@ const CASES: &[Case] = &[
     v6("udp6-linklocal", Works, "udp"), v6("udp6-multicast", Arrives, "udp"),
     kind("udplite", MayLack, "inet/2/136"), kind("udplite6", MayLack, "inet6/2/136"),
     kind("ping", Arrives, "inet/ping"), kind("ping-connect", Arrives, "inet/ping"), kind("ping6", Arrives, "inet6/ping"),
-    right("raw-icmp", Arrives), right("raw-other", Arrives), right("raw-header", Arrives), right("raw6-icmp", Arrives),
-    family("packet", Arrives), family("packet-dgram", Arrives), family("xdp", MayLack), family("vsock", MayLack),
-    family("alg", MayLack), family("any-family", Works), family("socketpair", MayLack),
-    right("nl-route", Works), right("nl-xfrm", MayLack), right("nl-netfilter", MayLack), right("nl-diag", Works),
-    right("nl-generic", Works),
+    raw("raw-icmp", "inet/raw/1"), raw("raw-other", "inet/raw/253"), raw("raw-header", "inet/raw/255"),
+    raw("raw6-icmp", "inet6/raw/58"),
+    family("packet", Arrives, "packet/raw/0"), family("packet-dgram", Arrives, "packet/2/0"),
+    family("xdp", MayLack, "xdp/raw/0"), family("vsock", MayLack, "vsock/1/0"), family("alg", MayLack, "alg/5/0"),
+    family("any-family", Works, "can/raw/0"),
+    // These lead nowhere by themselves, so they are not on record.
+    case("socketpair", MayLack, &[libc::EAFNOSUPPORT], None), right("nl-route", Works), right("nl-xfrm", MayLack),
+    right("nl-netfilter", MayLack), right("nl-diag", Works), right("nl-generic", Works),
     option("opt-device", "setsockopt(1, 25)"), option("opt-ifindex", "setsockopt(1, 62)"),
     option("opt-mark", "setsockopt(1, 36)"), option("opt-unicast-if", "setsockopt(0, 50)"),
     option("opt-transpar", "setsockopt(0, 19)"), option("opt-route", "setsockopt(0, 4)"),
@@ -120,8 +139,8 @@ const CASES: &[Case] = &[
     option("opt-hopopts", "setsockopt(41, 54)"),
     case("late-mark", Arrives, &[libc::ECONNREFUSED], Some(("udp", "udp"))),
     // There is no other interface to go to, so these stay on loopback.
-    case("msg-pktinfo", Works, &[0], None), case("msg-pktinfo6", Works, &[0], None),
-    case("msg-route", Works, &[libc::EPERM], None), case("msg-rthdr", MayLack, &[libc::EPERM, libc::EINVAL], None),
+    case("msg-pktinfo", Arrives, &[0], None), case("msg-pktinfo6", Arrives, &[0], None),
+    case("msg-route", Arrives, &[libc::EPERM], None), case("msg-rthdr", MayLack, &[libc::EPERM, libc::EINVAL], None),
     right("unshare-user", Works), right("unshare-net", Works), right("unshare-mount", Works),
     right("unshare-cgroup", Works), right("unshare-ipc", Works), right("clone-user", Works), right("clone-net", Works),
     right("clone-pid", Works), case("clone3-user", Works, &[libc::ENOSYS], None), right("setns", Works),
@@ -198,7 +217,7 @@ fn is_complete(record: &Value, case: &Case, rule: &str, protocol: &str) -> bool 
     let has_destination = matches!(rule, "port" | "udp" | "ipv6");
     record["comm"] == case.name
         && record["verdict"] == "deny"
-        && record["layer"] == "kernel"
+        && record["layer"] == case.layer
         && record["rule"] == rule
         && record["protocol"] == protocol
         && record["pid"].is_u64()

@@ -37,7 +37,7 @@ pub const VECTORS: &[Vector] = &[
     vector("tcp-unspec", unspec),
     vector("tcp-bound", |target, _| {
         let socket = socket(AF_INET, SOCK_STREAM, 0)?;
-        crate::sys::bind(&socket, (Ipv4Addr::UNSPECIFIED, 20_000 + u16::from(target.salt)).into())?;
+        crate::sys::bind(&socket, (Ipv4Addr::UNSPECIFIED, own_port()).into())?;
         connect(&socket, (target.v4, PORT).into())
     }),
     vector("tcp-mapped", |target, _| dial((target.v4.to_ipv6_mapped(), PORT).into())),
@@ -68,6 +68,11 @@ pub const VECTORS: &[Vector] = &[
 fn dial(to: SocketAddr) -> Attempted {
     let family = if to.is_ipv4() { AF_INET } else { AF_INET6 };
     connect(&socket(family, SOCK_STREAM, 0)?, to)
+}
+
+/// A local port that an earlier probe's connection does not hold.
+fn own_port() -> u16 {
+    20_000 + u16::try_from(std::process::id() % 10_000).expect("below 10,000")
 }
 
 /// RFC 6052: an IPv4 address behind a translator.

@@ -1,0 +1,524 @@
+//! The kernel programs on cgroups of their own, without the rest of awf: as root, in the lab's host namespace, whose routes
+//! lead out. What is refused here is refused by the programs alone.
+//!
+//! Every test makes its cgroups and a bpffs in a mount namespace of its own thread, and removes them.
+
+#[path = "../src/bin/probe/target.rs"]
+mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use awf::enforce::{Cgroup, Contents, EnforceError, Links, Object};
+use awf::observe::kernel::count;
+use awf::policy::Policy;
+use awf_common::decide::Reason;
+use awf_common::event::{ClientEnd, Counter, Hook, Refusal};
+use awf_tests::{Scratch, lab};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use serde_json::Value;
+use target::Target;
+
+const PROBE: &str = env!("CARGO_BIN_EXE_probe");
+
+/// The tests look at maps of the whole process and listen on fixed addresses: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Cgroups and a bpffs, removed when dropped.
+struct Bench {
+    agent: Option<Cgroup>,
+    proxy: Option<Cgroup>,
+    parent: PathBuf,
+    pins: PathBuf,
+    _scratch: Scratch,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Bench {
+    fn new(name: &str) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        // Mounts of this thread end with it. Its children inherit them.
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).unwrap();
+        let scratch = Scratch::new(name);
+        let pins = scratch.path().to_owned();
+        mount(Some("bpf"), &pins, Some("bpf"), MsFlags::empty(), none).unwrap();
+        let parent = hierarchy().join(format!("awf-test-{name}-{}", std::process::id()));
+        fs::create_dir(&parent).unwrap();
+        let agent = Some(Cgroup::create(parent.join("agent")).unwrap());
+        let proxy = Some(Cgroup::create(parent.join("proxy")).unwrap());
+        Self { agent, proxy, parent, pins, _scratch: scratch, _alone: alone }
+    }
+
+    fn agent(&self) -> &Cgroup {
+        self.agent.as_ref().unwrap()
+    }
+
+    fn proxy(&self) -> &Cgroup {
+        self.proxy.as_ref().unwrap()
+    }
+
+    fn attach(&self, object: &Object) -> Links {
+        Links::attach(object, self.agent(), self.proxy(), &self.pins).unwrap()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        for cgroup in [self.agent.take(), self.proxy.take()].into_iter().flatten() {
+            drop(cgroup.remove());
+        }
+        drop(awf::enforce::cgroup::remove(&self.parent));
+        if let Err(error) = nix::mount::umount(&self.pins) {
+            eprintln!("the test's bpffs stays: {error}");
+        }
+    }
+}
+
+/// Runs a shell line in a cgroup, in the lab's host namespace.
+fn run(cgroup: &Cgroup, line: &str) -> Output {
+    let script = format!("echo 0 > {}/cgroup.procs && {line}", cgroup.path().display());
+    let output = lab().host_command("/bin/sh").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Fires vectors of the probe in a cgroup: name to errno.
+fn fire(cgroup: &Cgroup, target: &Target, vectors: &str) -> BTreeMap<String, i64> {
+    let output = run(cgroup, &format!("{PROBE} fire {} {vectors}", target.salt));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let report = |line: &str| {
+        let report: Value = serde_json::from_str(line).unwrap();
+        (report["name"].as_str().unwrap().to_owned(), report["errno"].as_i64().unwrap())
+    };
+    lines.lines().map(report).collect()
+}
+
+/// Where cgroup2 is mounted.
+fn hierarchy() -> PathBuf {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let found = table.lines().find_map(|line| {
+        let (fields, kind) = line.split_once(" - ")?;
+        kind.starts_with("cgroup2 ").then(|| fields.split(' ').nth(4))?
+    });
+    found.expect("this tier needs a mounted cgroup2 hierarchy").into()
+}
+
+/// The contents for a policy that allows one name and one private address.
+fn contents() -> Contents {
+    let (policy, _warnings) =
+        Policy::resolve(&["example.com".to_owned(), "10.9.9.9".to_owned()], &[]).unwrap();
+    let resolver: IpAddr = "8.8.8.8".parse().unwrap();
+    let own: IpAddr = "203.0.118.1".parse().unwrap();
+    Contents::of(&policy, &[resolver], &[own]).for_kernel(version())
+}
+
+/// Major and minor version of the running kernel.
+fn version() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+/// The errno of a refused send: chosen by the program where the kernel lets it (5.18), else EPERM.
+fn refused() -> i64 {
+    i64::from(if version() >= (5, 18) { libc::ECONNREFUSED } else { libc::EPERM })
+}
+
+fn load() -> Object {
+    Object::load(&contents()).expect("the programs load on this kernel")
+}
+
+/// Reads the ring until it is empty.
+fn drain(object: &mut Object) -> Vec<Refusal> {
+    let mut ring = object.take_refusals().unwrap();
+    let mut refusals = Vec::new();
+    while let Some(item) = ring.next() {
+        refusals.push(Refusal::from_bytes(&item).unwrap());
+    }
+    refusals
+}
+
+fn comm(refusal: &Refusal) -> String {
+    String::from_utf8_lossy(&refusal.process.comm).trim_end_matches('\0').to_owned()
+}
+
+#[test]
+fn the_programs_load_and_attach_and_govern_their_cgroups() {
+    let bench = Bench::new("load");
+    let object = load();
+    let links = bench.attach(&object);
+    links.verify(bench.agent(), bench.proxy()).unwrap();
+    for hook in awf::enforce::object::HOOKS {
+        assert!(bench.pins.join(hook.program).exists(), "{} is not pinned", hook.program);
+    }
+}
+
+/// Root, with every capability, a real route and no system call filter, meets the programs alone.
+#[test]
+fn the_programs_alone_refuse_every_vector_even_to_root() {
+    let bench = Bench::new("vectors");
+    let mut object = load();
+    let _links = bench.attach(&object);
+    let sink = lab().sink();
+    let mark = sink.mark().unwrap();
+    let target = Target::of(21);
+    let vectors = "tcp-22 tcp-853 tcp-8080 tcp-nonblock tcp-fastopen tcp-fo-connect tcp-unspec tcp-bound \
+        tcp-mapped tcp-private tcp6 tcp6-443 tcp6-nat64 mptcp udp-443 udp-123 udp-connect udp-unspec udp-sendmmsg \
+        udp-broadcast udp-mdns udp-multicast udp-mapped udp-mixed udp6-443 udp6-connect udp6-linklocal \
+        udp6-multicast udplite ping ping-connect ping6 raw-icmp raw-other raw-header raw6-icmp opt-device opt-mark \
+        opt-route opt-join opt-join6 opt-rthdr msg-pktinfo msg-pktinfo6 msg-route late-mark door-clear bind-door";
+    let errnos = fire(bench.agent(), &target, vectors);
+    // What a message chooses is seen by the backstop only: the packet is dropped, and the caller may not hear of it.
+    let silent = ["msg-pktinfo", "msg-pktinfo6", "msg-route"];
+    for (name, errno) in &errnos {
+        assert!(*errno != 0 || silent.contains(&name.as_str()), "{name} was let through");
+    }
+    let leaked: Vec<_> = sink
+        .traffic_since(&mark)
+        .unwrap()
+        .into_iter()
+        .filter(|packet| {
+            let aimed = [Some(target.v4.into()), Some(target.v6.into())].contains(&packet.dst);
+            let carries = |vector: &String| {
+                let payload = target.payload(vector);
+                packet.payload.windows(payload.len()).any(|part| part == payload)
+            };
+            aimed || errnos.keys().any(carries)
+        })
+        .collect();
+    assert!(leaked.is_empty(), "the sink saw {leaked:#?}");
+
+    let refusals = drain(&mut object);
+    let on_record: BTreeSet<String> = refusals.iter().map(comm).collect();
+    for name in errnos.keys().filter(|name| !silent.contains(&name.as_str())) {
+        assert!(on_record.contains(name), "{name} is not on record: {on_record:?}");
+    }
+    let dropped = refusals.iter().filter(|refusal| refusal.hook == Hook::Egress as u8).count();
+    assert!(dropped >= 2, "the backstop dropped {dropped} packets");
+    for refusal in refusals.iter().filter(|refusal| refusal.hook != Hook::Egress as u8) {
+        assert_eq!(refusal.cgroup, bench.agent().id(), "{refusal:?}");
+        assert_eq!(refusal.process.uid, 0);
+    }
+}
+
+#[test]
+fn a_program_that_was_never_configured_refuses_everything() {
+    let bench = Bench::new("closed");
+    let mut closed = contents();
+    closed.agent = awf_common::config::Config::CLOSED;
+    closed.proxy = awf_common::config::GuardConfig::CLOSED;
+    let object = Object::load(&closed).unwrap();
+    let _links = bench.attach(&object);
+    for cgroup in [bench.agent(), bench.proxy()] {
+        // Without a chosen errno, which only the configuration could order.
+        let errnos = fire(cgroup, &Target::of(26), "udp-443 tcp-8080 tcp-mapped ping raw-icmp");
+        let refused = |errno: &i64| *errno == i64::from(libc::EPERM);
+        assert!(errnos.values().all(refused), "{errnos:?}");
+    }
+}
+
+#[test]
+fn a_process_in_a_cgroup_below_is_refused_and_one_beside_is_not() {
+    let bench = Bench::new("below");
+    let object = load();
+    let _links = bench.attach(&object);
+    let below = Cgroup::create(bench.agent().path().join("below")).unwrap();
+    let beside = Cgroup::create(bench.parent.join("beside")).unwrap();
+    let target = Target::of(22);
+    assert_eq!(fire(&below, &target, "udp-443")["udp-443"], refused());
+    assert_eq!(fire(&beside, &target, "udp-443")["udp-443"], 0, "positive control");
+    below.remove().unwrap();
+    beside.remove().unwrap();
+}
+
+#[test]
+fn pinned_links_refuse_after_the_loader_is_gone() {
+    let bench = Bench::new("pins");
+    let object = load();
+    let links = bench.attach(&object);
+    drop(links);
+    drop(object);
+    let target = Target::of(23);
+    assert_eq!(fire(bench.agent(), &target, "udp-443")["udp-443"], refused());
+    for hook in awf::enforce::object::HOOKS {
+        fs::remove_file(bench.pins.join(hook.program)).unwrap();
+    }
+    assert_eq!(fire(bench.agent(), &target, "udp-443")["udp-443"], 0, "positive control");
+}
+
+#[test]
+fn a_replaced_cgroup_is_noticed() {
+    let mut bench = Bench::new("replaced");
+    let object = load();
+    let links = bench.attach(&object);
+    let path = bench.agent().path().to_owned();
+    bench.agent.take().unwrap().remove().unwrap();
+    bench.agent = Some(Cgroup::create(path).unwrap());
+    let verified = links.verify(bench.agent(), bench.proxy());
+    assert!(matches!(verified, Err(EnforceError::WrongCgroup { .. })), "{verified:?}");
+}
+
+/// `BPF_OBJ_GET` and `BPF_LINK_DETACH` (`include/uapi/linux/bpf.h`).
+const OBJ_GET: libc::c_long = 7;
+const LINK_DETACH: libc::c_long = 34;
+const MAP_UPDATE_ELEM: libc::c_long = 2;
+
+/// bpf(2) with an attribute of words.
+fn bpf(command: libc::c_long, attribute: &[u64]) -> nix::Result<i32> {
+    let address = attribute.as_ptr();
+    // SAFETY: the kernel reads the attribute, which outlives the call, as do the buffers it points to.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, address, size_of_val(attribute)) };
+    nix::errno::Errno::result(result).map(|result| i32::try_from(result).unwrap())
+}
+
+#[test]
+fn a_link_detached_by_force_is_noticed() {
+    let bench = Bench::new("detached");
+    let object = load();
+    let links = bench.attach(&object);
+    let path = bench.pins.join("awf_connect4");
+    let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    let link = bpf(OBJ_GET, &[path.as_ptr() as u64, 0]).unwrap();
+    // SAFETY: the kernel has just made it for us.
+    let _owned = unsafe { OwnedFd::from_raw_fd(link) };
+    links.verify(bench.agent(), bench.proxy()).unwrap();
+    bpf(LINK_DETACH, &[u64::try_from(link).unwrap()]).unwrap();
+    let verified = links.verify(bench.agent(), bench.proxy());
+    assert!(
+        matches!(verified, Err(EnforceError::WrongCgroup { program: "awf_connect4", .. })),
+        "{verified:?}"
+    );
+}
+
+#[test]
+fn frozen_maps_cannot_be_written() {
+    let bench = Bench::new("frozen");
+    let object = load();
+    let _links = bench.attach(&object);
+    let (mut frozen, mut open) = (0, 0);
+    for entry in fs::read_dir("/proc/self/fd").unwrap().flatten() {
+        let descriptor: u64 = entry.file_name().to_str().unwrap().parse().unwrap();
+        let info =
+            fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap_or_default();
+        let field = |name: &str| {
+            let value = info.lines().find_map(|line| line.strip_prefix(name))?;
+            value.trim().parse::<u64>().ok()
+        };
+        let Some(is_frozen) = field("frozen:") else { continue };
+        let (key, value) = ([0_u64; 64], [0_u64; 512]);
+        let update = [descriptor, key.as_ptr() as u64, value.as_ptr() as u64, 0];
+        let updated = bpf(MAP_UPDATE_ELEM, &update);
+        if is_frozen == 1 {
+            assert_eq!(updated, Err(nix::errno::Errno::EPERM), "{info}");
+            frozen += 1;
+        } else {
+            open += 1;
+        }
+    }
+    // The two lists of the guard; the settings are a map whose descriptor the loader has closed.
+    assert!(frozen >= 2, "{frozen} maps are frozen, {open} are not");
+    drop(object);
+}
+
+#[test]
+fn an_unprivileged_process_cannot_detach_the_programs() {
+    let bench = Bench::new("detach");
+    let object = load();
+    let links = bench.attach(&object);
+    // BPF_PROG_DETACH (9) with every attach type, as nobody.
+    let script = format!(
+        "import ctypes, os, struct\n\
+         os.setgroups([]); os.setgid(65534); os.setuid(65534)\n\
+         fd = os.open('{}', os.O_RDONLY)\n\
+         call = ctypes.CDLL(None, use_errno=True).syscall\n\
+         done = [kind for kind in range(64) if call({}, 9, struct.pack('IIII16x', fd, 0, kind, 0), 32) == 0]\n\
+         print(done)",
+        bench.agent().path().display(),
+        libc::SYS_bpf
+    );
+    let output = Command::new("python3").args(["-c", &script]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "[]\n", "{output:?}");
+    links.verify(bench.agent(), bench.proxy()).unwrap();
+    assert_eq!(fire(bench.agent(), &Target::of(24), "udp-443")["udp-443"], refused());
+}
+
+/// A Python line that sends this many refused datagrams.
+fn flood(datagrams: usize) -> String {
+    format!(
+        "python3 -c \"
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range({datagrams}):
+    try: s.sendto(b'x', ('203.0.118.9', 443)); raise SystemExit(1)
+    except (ConnectionRefusedError, PermissionError): pass\""
+    )
+}
+
+#[test]
+fn every_refusal_is_counted_and_recorded() {
+    let bench = Bench::new("counted");
+    let mut object = load();
+    let _links = bench.attach(&object);
+    run(bench.agent(), &flood(500));
+    let counts = object.take_counts().unwrap();
+    let refusals = drain(&mut object);
+    assert_eq!(count(&counts, Counter::Refuse), 500);
+    assert_eq!(count(&counts, Counter::RecordLost), 0);
+    assert_eq!(refusals.len(), 500);
+    for refusal in &refusals {
+        assert_eq!(comm(refusal), "python3");
+        assert_eq!((refusal.hook, refusal.reason), (Hook::Send as u8, Reason::Udp as u8));
+        assert_eq!(Ipv4Addr::from(refusal.address[3]), Ipv4Addr::new(203, 0, 118, 9));
+        assert_eq!((refusal.port, refusal.protocol, refusal.from_proxy), (443, 17, 0));
+    }
+}
+
+#[test]
+fn refusals_that_nobody_reads_are_refused_all_the_same_and_counted_as_lost() {
+    const FLOOD: usize = 9_000;
+    let bench = Bench::new("lost");
+    let mut object = load();
+    let _links = bench.attach(&object);
+    run(bench.agent(), &flood(FLOOD));
+    let counts = object.take_counts().unwrap();
+    let recorded = u64::try_from(drain(&mut object).len()).unwrap();
+    let lost = count(&counts, Counter::RecordLost);
+    assert_eq!(count(&counts, Counter::Refuse), u64::try_from(FLOOD).unwrap());
+    assert!(lost > 0, "the ring holds {recorded} records: the flood must be larger");
+    assert_eq!(recorded + lost, u64::try_from(FLOOD).unwrap());
+}
+
+#[test]
+fn a_redirected_connection_arrives_with_its_origin_and_sees_the_address_it_asked_for() {
+    let bench = Bench::new("origin");
+    let mut object = load();
+    let _links = bench.attach(&object);
+    let door = lab().in_host(|| Ok(TcpListener::bind("127.65.87.70:1")?)).unwrap();
+    let line = "python3 -c \"
+import socket
+s = socket.create_connection(('203.0.118.2', 443)); print(s.getpeername()[0], s.getpeername()[1])
+print(s.recv(9).decode())\"";
+    let (output, client) = std::thread::scope(|scope| {
+        let accepting = scope.spawn(|| {
+            let (mut stream, client) = door.accept().unwrap();
+            stream.write_all(b"from door").unwrap();
+            client
+        });
+        let output = run(bench.agent(), line);
+        (output, accepting.join().unwrap())
+    });
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "203.0.118.2 443\nfrom door\n");
+    let IpAddr::V4(address) = client.ip() else { panic!("{client} is not IPv4") };
+    let key = ClientEnd { address: address.to_bits(), port: client.port().into() };
+    let origin = object.take_origins().unwrap().get(&key, 0).unwrap();
+    assert_eq!((Ipv4Addr::from(origin.address), origin.port), (Ipv4Addr::new(203, 0, 118, 2), 443));
+    assert!(origin.process.comm.starts_with(b"python3\0"));
+    let counts = object.take_counts().unwrap();
+    assert_eq!(count(&counts, Counter::LeadTransparent), 1);
+}
+
+#[test]
+fn a_query_to_any_resolver_is_led_to_the_name_door_and_answered_by_whom_it_asked() {
+    let bench = Bench::new("names");
+    let mut object = load();
+    let _links = bench.attach(&object);
+    let door = lab().in_host(|| Ok(UdpSocket::bind("127.65.87.70:53")?)).unwrap();
+    let line = "python3 -c \"
+import socket
+for server in ('8.8.8.8', '127.0.0.11', '203.0.118.3'):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)
+    s.sendto(b'question', (server, 53)); print(*s.recvfrom(99)[1])\"";
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..3 {
+                let mut question = [0; 64];
+                let (_length, client) = door.recv_from(&mut question).unwrap();
+                door.send_to(b"answer", client).unwrap();
+            }
+        });
+        run(bench.agent(), line)
+    });
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(said, "8.8.8.8 53\n127.0.0.11 53\n203.0.118.3 53\n");
+    assert_eq!(count(&object.take_counts().unwrap(), Counter::LeadName), 3);
+}
+
+/// Makes the attempts it reads, one a line, and prints the errno of each.
+const ATTEMPTS: &str = "python3 -c \"
+import socket
+for kind, host, port in [l.split() for l in open('/proc/self/fd/0')]:
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    try:
+        s = socket.socket(family, socket.SOCK_DGRAM if kind == 'udp' else socket.SOCK_STREAM); s.settimeout(3)
+        s.sendto(b'x', (host, int(port))) if kind == 'udp' else s.connect((host, int(port)))
+        print(0)
+    except OSError as error: print(error.errno)\"";
+
+/// Any process in the proxy's cgroup, root or not, meets the guard.
+#[test]
+fn the_guard_lets_the_proxy_reach_the_internet_and_its_resolver_only() {
+    // Squid tells the two refusals apart by their errno, and so does the relay that reads Squid's answer.
+    let (ok, closed, inward) = (0, refused(), i64::from(libc::EPERM));
+    let bench = Bench::new("guard");
+    let mut object = load();
+    let _links = bench.attach(&object);
+    let cases = [
+        ("tcp 93.184.216.34 443", ok),
+        ("tcp 93.184.216.34 80", ok),
+        ("tcp 2606:2800:220:1:248:1893:25c8:1946 443", ok),
+        ("tcp 8.8.8.8 53", ok),
+        ("udp 8.8.8.8 53", ok),
+        ("tcp 93.184.216.34 22", closed),
+        ("tcp 93.184.216.34 8443", closed),
+        ("udp 93.184.216.34 443", closed),
+        ("udp 8.8.4.4 53", closed),
+        ("tcp 8.8.4.4 53", closed),
+        ("tcp 10.1.2.3 443", inward),
+        ("tcp 169.254.169.254 80", inward),
+        ("tcp 127.0.0.1 443", inward),
+        ("tcp 0.0.0.0 443", inward),
+        ("tcp 100.64.77.1 443", inward),
+        ("tcp 172.30.0.10 443", inward),
+        ("tcp 198.18.0.1 443", inward),
+        ("tcp 168.63.129.16 80", inward),
+        ("tcp ::ffff:10.1.2.3 443", inward),
+        ("tcp ::1 443", inward),
+        ("tcp fd00::1 443", inward),
+        ("tcp 2002:a01:203::1 443", inward),
+        // Our own public address, and a private one that the operator listed.
+        ("tcp 203.0.118.1 443", inward),
+        ("tcp 10.9.9.9 443", ok),
+        ("tcp 10.9.9.9 22", closed),
+    ];
+    let script = format!("echo 0 > {}/cgroup.procs && {ATTEMPTS}", bench.proxy().path().display());
+    let mut command = lab().host_command("/bin/sh");
+    let command = command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let asked: String = cases.map(|(attempt, _answer)| attempt.to_owned() + "\n").concat();
+    child.stdin.take().unwrap().write_all(asked.as_bytes()).unwrap();
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success());
+    let answers = said.lines().map(|answer| answer.parse::<i64>().unwrap());
+    let answers: Vec<_> = cases.iter().map(|(attempt, _)| *attempt).zip(answers).collect();
+    assert_eq!(answers, cases);
+    let refused = cases.iter().filter(|(_, answer)| *answer != ok).count();
+    let counts = object.take_counts().unwrap();
+    let refusals = drain(&mut object);
+    assert_eq!(refusals.len(), refused);
+    assert_eq!(count(&counts, Counter::GuardRefuse), u64::try_from(refused).unwrap());
+    assert!(refusals.iter().all(|refusal| refusal.from_proxy == 1 && comm(refusal) == "python3"));
+    let kinds = fire(bench.proxy(), &Target::of(25), "ping raw-icmp mptcp udplite");
+    let right = [i64::from(libc::EPROTONOSUPPORT), i64::from(libc::EPERM)];
+    assert!(kinds.values().all(|errno| right.contains(errno)), "{kinds:?}");
+}
