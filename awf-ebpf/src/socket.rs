@@ -106,7 +106,7 @@ fn bind(ctx: &SockAddrContext, address: u32) -> i32 {
         protocol,
         address: [0, 0, 0, address],
         is_v6: false,
-        port: 0,
+        port: crate::connect::port(ctx),
     };
     refuse_caller(&attempt, Reason::Door, config.chooses_errno != 0)
 }

@@ -15,7 +15,7 @@ use super::first_bytes::{Unclear, read_head, read_hello};
 use super::http_head::{self, Authority, Head, Target, forbidden};
 use super::pump::pump;
 use super::transparent::{carry, remedy, say, serve_http, text_of};
-use super::upstream::Request;
+use super::upstream::{Request, outcome_of};
 use crate::observe::record::NameSource;
 use crate::policy::{Decision, Scheme};
 
@@ -135,7 +135,10 @@ pub(super) async fn forward(
             attempt.counters.add_sent(request.length());
             // An error of either side is an ordinary end; the counters are final either way.
             let _ended = pump(client, upstream, &attempt.counters).await.is_err();
-            Ending::allowed(decision, None)
+            match outcome_of(&attempt.counters.answer()) {
+                Ok(status) => Ending::allowed(decision, status),
+                Err(failure) => Ending::failed(decision, &failure),
+            }
         }
         Err(error) => {
             say(&mut client, BAD_GATEWAY).await;

@@ -10,6 +10,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
@@ -20,6 +21,9 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 /// Bytes of the copy buffer, which exists only while a chunk is in flight.
 const CHUNK: usize = 16 * 1024;
+
+/// Bytes kept of an answer: Squid's own refusals have heads of some 400.
+const MAX_ANSWER: usize = 2048;
 
 /// Bytes per direction after which copying gives way to splicing.
 const COPY_FIRST: usize = 1 << 20;
@@ -35,6 +39,7 @@ const SMALLEST_PIPE: i32 = 64 * 1024;
 pub struct Counters {
     sent: AtomicU64,
     received: AtomicU64,
+    answer: Mutex<Vec<u8>>,
 }
 
 /// Bytes delivered, seen from the agent.
@@ -60,6 +65,11 @@ impl Counters {
         self.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// The first bytes that were received, if they begin an HTTP/1 answer; at most one copied chunk.
+    pub fn answer(&self) -> Vec<u8> {
+        self.answer.lock().map(|answer| answer.clone()).unwrap_or_default()
+    }
+
     /// Counts bytes that reached the agent before the pump ran.
     pub fn add_received(&self, bytes: u64) {
         self.received.fetch_add(bytes, Ordering::Relaxed);
@@ -75,11 +85,39 @@ pub async fn pump(
     let (client_reads, client_writes) = client.split();
     let (upstream_reads, upstream_writes) = upstream.split();
     let (sent, received) = tokio::try_join!(
-        carry(client_reads, upstream_writes, &counters.sent),
-        carry(upstream_reads, client_writes, &counters.received),
+        carry(client_reads, upstream_writes, Tally { count: &counters.sent, answer: None }),
+        carry(
+            upstream_reads,
+            client_writes,
+            Tally { count: &counters.received, answer: Some(&counters.answer) },
+        ),
     )?;
     sent.and(received)?;
     Ok(counters.totals())
+}
+
+/// Where the bytes of a direction are noted.
+#[derive(Clone, Copy)]
+struct Tally<'a> {
+    count: &'a AtomicU64,
+    answer: Option<&'a Mutex<Vec<u8>>>,
+}
+
+impl Tally<'_> {
+    fn add(self, bytes: usize) {
+        self.count.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Keeps the beginning of an answer. Only the first chunk can be one; TLS never is.
+    fn note(self, chunk: &[u8]) {
+        if let Some(answer) = self.answer
+            && self.count.load(Ordering::Relaxed) == 0
+            && chunk.starts_with(b"HTTP/1.")
+            && let Ok(mut answer) = answer.lock()
+        {
+            answer.extend_from_slice(chunk.get(..MAX_ANSWER).unwrap_or(chunk));
+        }
+    }
 }
 
 /// Why a direction could not be carried to its end.
@@ -96,9 +134,9 @@ enum Broken {
 async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    count: &AtomicU64,
+    tally: Tally<'_>,
 ) -> io::Result<io::Result<()>> {
-    match carry_all(&mut from, &mut to, count).await {
+    match carry_all(&mut from, &mut to, tally).await {
         Ok(()) => Ok(to.shutdown().await),
         Err(Broken::Writing(error)) => Ok(Err(error)),
         Err(Broken::Reading(error)) => Err(error),
@@ -108,20 +146,20 @@ async fn carry(
 async fn carry_all(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
-    count: &AtomicU64,
+    tally: Tally<'_>,
 ) -> Result<(), Broken> {
     let mut copied: usize = 0;
     while copied < COPY_FIRST {
-        match copy_chunk(from, to, count).await? {
+        match copy_chunk(from, to, tally).await? {
             0 => return Ok(()),
             bytes => copied = copied.saturating_add(bytes),
         }
     }
     match Pipe::new() {
-        Some(pipe) => pipe.carry_all(from.as_ref(), to.as_ref(), count).await,
+        Some(pipe) => pipe.carry_all(from.as_ref(), to.as_ref(), tally).await,
         // Slower, but no reason to break a connection.
         None => loop {
-            if copy_chunk(from, to, count).await? == 0 {
+            if copy_chunk(from, to, tally).await? == 0 {
                 return Ok(());
             }
         },
@@ -134,18 +172,15 @@ async fn carry_all(
 async fn copy_chunk(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
-    count: &AtomicU64,
+    tally: Tally<'_>,
 ) -> Result<usize, Broken> {
     from.readable().await.map_err(Broken::Reading)?;
     let mut chunk = Vec::with_capacity(CHUNK);
     from.read_buf(&mut chunk).await.map_err(Broken::Reading)?;
+    tally.note(&chunk);
     to.write_all(&chunk).await.map_err(Broken::Writing)?;
-    add(count, chunk.len());
+    tally.add(chunk.len());
     Ok(chunk.len())
-}
-
-fn add(count: &AtomicU64, bytes: usize) {
-    count.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 /// The pipe that bulk data of one direction goes through.
@@ -173,7 +208,7 @@ impl Pipe {
         &self,
         from: &TcpStream,
         to: &TcpStream,
-        count: &AtomicU64,
+        tally: Tally<'_>,
     ) -> Result<(), Broken> {
         let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
         loop {
@@ -188,7 +223,7 @@ impl Pipe {
                 let emptied = to.async_io(Interest::WRITABLE, empty).await;
                 let moved = emptied.map_err(Broken::Writing)?;
                 held = held.saturating_sub(moved);
-                add(count, moved);
+                tally.add(moved);
             }
         }
     }

@@ -138,10 +138,9 @@ impl Upstream {
             .await
             .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
             .map_err(Failure::Broken)?;
-        match answer.status {
+        match answer.outcome()? {
             200 => Ok(stream),
-            status if answer.inward => Err(Failure::Inward(status)),
-            status @ 403 => Err(Failure::Denied(status)),
+            403 => Err(Failure::Denied(403)),
             status => Err(Failure::Unreachable(status)),
         }
     }
@@ -221,8 +220,43 @@ impl Upstream {
 /// The head of Squid's answer.
 struct Answer {
     status: u16,
-    /// The guard refused the connect: EPERM, which nothing else on this path gives.
-    inward: bool,
+    /// The error Squid names where the answer is its own.
+    error: Option<String>,
+}
+
+impl Answer {
+    /// `None` while the head is incomplete.
+    fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
+        let mut fields = [httparse::EMPTY_HEADER; 64];
+        let mut head = httparse::Response::new(&mut fields);
+        if head.parse(bytes).map_err(io::Error::other)?.is_partial() {
+            return Ok(None);
+        }
+        let status = head.code.ok_or(io::ErrorKind::InvalidData)?;
+        let named =
+            head.headers.iter().find(|field| field.name.eq_ignore_ascii_case("X-Squid-Error"));
+        let error = named.map(|field| String::from_utf8_lossy(field.value).into_owned());
+        Ok(Some(Self { status, error }))
+    }
+
+    /// What it means for the record. The guard refuses with EPERM, which nothing else on Squid's way gives.
+    fn outcome(&self) -> Result<u16, Failure> {
+        match (self.status, self.error.as_deref()) {
+            (503, Some("ERR_CONNECT_FAIL 1")) => Err(Failure::Inward(503)),
+            (403, Some(error)) if error.contains("ERR_AWF") => Err(Failure::Denied(403)),
+            (status @ 500..=599, Some(_)) => Err(Failure::Unreachable(status)),
+            (status, _) => Ok(status),
+        }
+    }
+}
+
+/// What became of a plain request, from the first bytes of the answer; `None` if they are no complete head. An origin that
+/// gives itself out as Squid can only make its own connection look refused.
+pub(super) fn outcome_of(answer: &[u8]) -> Result<Option<u16>, Failure> {
+    match Answer::parse(answer) {
+        Ok(Some(answer)) => answer.outcome().map(Some),
+        Ok(None) | Err(_) => Ok(None),
+    }
 }
 
 async fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
@@ -231,15 +265,8 @@ async fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut fields = [httparse::EMPTY_HEADER; 64];
-        let mut head = httparse::Response::new(&mut fields);
-        if head.parse(&bytes).map_err(io::Error::other)?.is_complete() {
-            let status = head.code.ok_or(io::ErrorKind::InvalidData)?;
-            let inward = head.headers.iter().any(|field| {
-                field.name.eq_ignore_ascii_case("X-Squid-Error")
-                    && field.value == b"ERR_CONNECT_FAIL 1"
-            });
-            return Ok(Answer { status, inward });
+        if let Some(answer) = Answer::parse(&bytes)? {
+            return Ok(answer);
         }
         if bytes.len() > MAX_ANSWER {
             return Err(io::ErrorKind::InvalidData.into());

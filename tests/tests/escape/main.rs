@@ -9,6 +9,7 @@ mod dialogue;
 #[path = "../../src/bin/probe/target.rs"]
 mod target;
 
+mod accounts;
 mod authorities;
 mod guard;
 mod names;
