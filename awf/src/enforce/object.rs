@@ -9,9 +9,8 @@ use std::thread::{self, JoinHandle};
 use awf_common::event::{ClientEnd, Origin};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{CgroupSkb, CgroupSock, CgroupSockAddr, CgroupSockopt, Program, SockOps};
-use nix::sched::{CloneFlags, unshare};
-
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use nix::sched::{CloneFlags, unshare};
 
 use super::{Contents, EnforceError, sys};
 

@@ -21,6 +21,7 @@ pub(super) struct Attempt {
     client: SocketAddr,
     process: ProcessInfo,
     name: Option<(Arc<str>, NameSource)>,
+    user_agent: Option<String>,
     port: u16,
     began: Instant,
 }
@@ -44,6 +45,7 @@ impl Attempt {
             client,
             counters: Counters::default(),
             name: None,
+            user_agent: None,
             began: Instant::now(),
         }
     }
@@ -52,6 +54,11 @@ impl Attempt {
     pub(super) fn is_for(&mut self, name: Arc<str>, source: NameSource, port: u16) {
         self.name = Some((name, source));
         self.port = port;
+    }
+
+    /// Remembers what the client calls itself.
+    pub(super) fn is_by(&mut self, user_agent: Option<&str>) {
+        self.user_agent = user_agent.map(str::to_owned);
     }
 
     /// The address the client connected to.
@@ -70,6 +77,7 @@ impl Attempt {
             original: SocketAddrV4::new(self.address(), self.origin.port),
             name: self.name.as_ref().map_or_else(|| "-".into(), |(name, _source)| Arc::clone(name)),
             pid: self.origin.process.pid,
+            user_agent: self.user_agent.clone(),
             comm: self.process.comm.clone().unwrap_or_default(),
         }
     }

@@ -39,6 +39,7 @@ pub(super) async fn serve(
     let Head::Request(request) = http_head::parse(&bytes) else {
         return Ending::internal("a request that was understood is not any more");
     };
+    attempt.is_by(request.user_agent);
     match request.target {
         Target::Connect(authority) => {
             let rest = bytes.get(request.length..).unwrap_or_default().to_vec();

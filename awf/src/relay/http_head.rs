@@ -23,6 +23,9 @@ const MAX_FIELDS: usize = 128;
 /// ends the wait on protocols whose greeting looks like an endless method.
 const MAX_METHOD: usize = 32;
 
+/// Bytes of the longest User-Agent that is passed on to the log.
+const MAX_USER_AGENT: usize = 256;
+
 /// What the bytes of a client amount to so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Head<'a> {
@@ -44,6 +47,8 @@ pub struct Request<'a> {
     /// The Host field, if there is one. For [`Target::Connect`] and [`Target::Absolute`] the target
     /// counts and not this.
     pub host: Option<Authority>,
+    /// The User-Agent field, if it is plain text of at most 256 bytes.
+    pub user_agent: Option<&'a str>,
     /// Bytes of the head, with the empty line that ends it.
     pub length: usize,
 }
@@ -127,7 +132,16 @@ fn read(bytes: &[u8]) -> Result<Option<Request<'_>>, &'static str> {
     };
     let target = read_target(method, path)?;
     let host = read_host(head.headers)?;
-    Ok(Some(Request { method, target, host, length }))
+    let user_agent = read_user_agent(head.headers);
+    Ok(Some(Request { method, target, host, user_agent, length }))
+}
+
+/// For the log only, so a strange one is left out.
+fn read_user_agent<'a>(fields: &[httparse::Header<'a>]) -> Option<&'a str> {
+    let field = fields.iter().find(|field| field.name.eq_ignore_ascii_case("User-Agent"))?;
+    let text = std::str::from_utf8(field.value).ok()?;
+    let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    (plain && !text.is_empty() && text.len() <= MAX_USER_AGENT).then_some(text)
 }
 
 /// Whether CR and LF come in pairs only. Some parsers, httparse among them, end a line at a bare
@@ -264,6 +278,17 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_user_agent_is_read_and_a_strange_one_is_left_out() {
+        let check = |field: &str, want| {
+            assert_eq!(request(&format!("GET / HTTP/1.1\r\n{field}\r\n\r\n")).user_agent, want);
+        };
+        check("user-agent: curl/8.0", Some("curl/8.0"));
+        check("User-Agent: \u{e9}", None);
+        check(&format!("User-Agent: {}", "x".repeat(257)), None);
+        check("Accept: */*", None);
+    }
+
+    #[test]
     fn origin_form_is_named_by_host() {
         let head = "GET /a?b HTTP/1.1\r\nAccept: */*\r\nhOsT: Example.COM.:8080\r\n\r\n";
         let text = format!("{head}body\n");
@@ -271,6 +296,7 @@ mod tests {
             method: "GET",
             target: Target::Origin,
             host: Some(name("example.com", Some(8080))),
+            user_agent: None,
             length: head.len(),
         };
         assert_eq!(request(&text), want);

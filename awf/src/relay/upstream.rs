@@ -46,6 +46,8 @@ pub(super) struct Tag {
     pub(super) original: SocketAddrV4,
     pub(super) name: Arc<str>,
     pub(super) pid: u32,
+    /// What the client calls itself: Squid logs it.
+    pub(super) user_agent: Option<String>,
     pub(super) comm: String,
 }
 
@@ -161,7 +163,11 @@ impl Upstream {
         let (port, bytes) = match request {
             Request::Tunnel { host, port } => {
                 let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-                let head = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
+                let agent = tag.user_agent.as_deref();
+                let agent =
+                    agent.map(|agent| format!("User-Agent: {agent}\r\n")).unwrap_or_default();
+                let head =
+                    format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{agent}\r\n");
                 (self.ports.tunnel, head.into_bytes())
             }
             Request::Origin(bytes) => (self.ports.accel, bytes.clone()),

@@ -230,6 +230,12 @@ pub fn finish_in(mut child: Child, began: Instant, context: &str) -> Ended {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap();
     let took = began.elapsed();
     let text = |reader: thread::JoinHandle<Vec<u8>>| {
+        let began = Instant::now();
+        while !reader.is_finished() {
+            let over = began.elapsed() > PATIENCE;
+            assert!(!over, "{context}: a process that outlives awf holds its output");
+            thread::sleep(Duration::from_millis(1));
+        }
         String::from_utf8_lossy(&reader.join().unwrap()).into_owned()
     };
     let ended = Ended { code, stdout: text(stdout), stderr: text(stderr), took };
