@@ -42,7 +42,14 @@ pub(crate) fn last_word(exit: Exit) {
 
 /// An error with its causes, once.
 pub(crate) fn error(error: &anyhow::Error) {
-    eprintln!("[ERROR] {error:#}");
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Some errors name their cause already, where it belongs in the sentence.
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    eprintln!("[ERROR] {text}");
 }
 
 /// The original's format.

@@ -11,6 +11,9 @@ use nix::unistd::{AccessFlags, access};
 use super::usage::UsageError;
 use crate::host::Caller;
 
+/// File systems of the kernel, which look writable to root.
+const KERNEL: [&str; 2] = ["/proc", "/sys"];
+
 /// Checks the directory named by `flag`: one that is there and writable, or that can be made.
 pub(super) fn writable(
     flag: &'static str,
@@ -31,6 +34,15 @@ pub(super) fn writable(
     let path: PathBuf = caller.cwd.join(text).components().collect();
     if path.parent().is_none() {
         return Err(refuse("the root directory cannot be it".to_owned()));
+    }
+    // Squid's configuration names it, and has no way to quote these.
+    if let Some(odd) =
+        text.chars().find(|c| c.is_whitespace() || c.is_control() || "\"'#\\".contains(*c))
+    {
+        return Err(refuse(format!("Squid cannot write to a path with {odd:?}")));
+    }
+    if KERNEL.iter().any(|place| path.starts_with(place)) {
+        return Err(refuse("nothing can be made there".to_owned()));
     }
     match fs::symlink_metadata(&path) {
         Ok(facts) if facts.is_symlink() => {
@@ -139,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_question_of_rights_is_left_to_root() {
-        writable("--work-dir", "/sys/kernel/x", &caller(Path::new("/"), 1000)).unwrap();
+        writable("--work-dir", "/etc/awf-x", &caller(Path::new("/"), 1000)).unwrap();
     }
 
     #[test]

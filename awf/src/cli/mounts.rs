@@ -77,6 +77,11 @@ fn parse(value: &str, caller: &Caller) -> Result<Mount, UsageError> {
     let target = inside(target).map_err(|problem| {
         refuse(problem.to_owned(), "name a place below the root of the sandbox, without ..")
     })?;
+    if is_directory(Path::new(source)).is_some_and(|source| Some(!source) == is_directory(&target))
+    {
+        let problem = "a file cannot be shown in place of a directory, nor the other way round";
+        return Err(refuse(problem.to_owned(), "name a container path of the same kind"));
+    }
     match exists(Path::new(source), caller.euid) {
         Ok(()) => Ok(Mount { source: source.into(), target, access }),
         Err(error) => {
@@ -99,6 +104,11 @@ fn inside(target: &str) -> Result<PathBuf, &'static str> {
     }
     let path: PathBuf = path.components().collect();
     if path == Path::new("/") { Err("the container path is the whole sandbox") } else { Ok(path) }
+}
+
+/// Whether what is there is a directory; the sandbox shows most of the machine's paths in place.
+fn is_directory(path: &Path) -> Option<bool> {
+    fs::metadata(path).ok().map(|facts| facts.is_dir())
 }
 
 /// Whether the path is there. An ordinary user may lack the right to look; root looks again.

@@ -22,6 +22,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use caps::Capability;
 use nix::unistd;
 use thiserror::Error;
 
@@ -59,6 +60,14 @@ pub enum PrivilegeError {
         /// The effective user id found.
         euid: u32,
     },
+    /// Root in name only, as in a container.
+    #[error(
+        "awf is root without the capability {missing}; give it to the container or service that awf runs in"
+    )]
+    Capability {
+        /// The first one that is missing.
+        missing: String,
+    },
     /// sudo could not be started, or our own path is unknown.
     #[error("start awf again through sudo: {source}; run awf as root")]
     Start {
@@ -71,7 +80,7 @@ pub enum PrivilegeError {
 /// arguments; [`Caller::inspect`] finds the same environment there.
 pub fn ensure_root(caller: &Caller) -> Result<(), PrivilegeError> {
     if caller.euid == 0 {
-        return Ok(());
+        return has_capabilities();
     }
     if caller.env.contains_key(ELEVATED) || before_sudo().is_some() {
         return Err(PrivilegeError::StillUnprivileged { euid: caller.euid });
@@ -95,6 +104,27 @@ pub fn ensure_root(caller: &Caller) -> Result<(), PrivilegeError> {
     let args: Vec<OsString> = env::args_os().skip(1).collect();
     let source = elevated(&sudo, &program).args(args).exec();
     Err(PrivilegeError::Start { source })
+}
+
+/// What a run needs of root: programs and namespaces, the agent's network, its user, its files, its end.
+const NEEDED: [Capability; 8] = [
+    Capability::CAP_SYS_ADMIN,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_SETUID,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETPCAP,
+    Capability::CAP_CHOWN,
+    Capability::CAP_KILL,
+    Capability::CAP_SYS_CHROOT,
+];
+
+fn has_capabilities() -> Result<(), PrivilegeError> {
+    // A kernel that does not tell is asked by doing.
+    let Ok(held) = caps::read(None, caps::CapSet::Effective) else { return Ok(()) };
+    match NEEDED.into_iter().find(|capability| !held.contains(capability)) {
+        Some(missing) => Err(PrivilegeError::Capability { missing: missing.to_string() }),
+        None => Ok(()),
+    }
 }
 
 /// `sudo -n ... PROGRAM`, without the program's arguments.

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::cli::{self, Settings, UsageError};
 use crate::enforce::Contents;
 use crate::host::Host;
-use crate::policy::{EntryError, Policy};
+use crate::policy::{EntryError, List, Policy};
 use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
 use limits::Limits;
@@ -75,8 +75,8 @@ pub struct Plan {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The domain lists hold entries that cannot be meant.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Domains(Vec<EntryError>),
+    #[error("{}", .0.join("\n"))]
+    Domains(Vec<String>),
     /// Another option makes no sense on this machine.
     #[error(transparent)]
     Usage(#[from] UsageError),
@@ -112,7 +112,9 @@ impl Plan {
         };
         let allowed = entries(&settings.allow);
         let (policy, warnings) =
-            Policy::resolve(&allowed, &entries(&settings.block)).map_err(PlanError::Domains)?;
+            Policy::resolve(&allowed, &entries(&settings.block)).map_err(|errors| {
+                PlanError::Domains(errors.iter().map(|error| located(error, settings)).collect())
+            })?;
         let cgroup = host.cgroup2.as_ref().filter(|mount| mount.writable);
         let cgroup = cgroup.ok_or(PlanError::NoCgroup2)?;
         let squid = host.squid.clone().ok_or(PlanError::SquidMissing)?;
@@ -186,6 +188,16 @@ impl Plan {
         })
         .unwrap_or_default()
     }
+}
+
+/// An error of the domain lists, with the place where the entry was written.
+fn located(error: &EntryError, settings: &Settings) -> String {
+    let list = match error.list {
+        List::Allow => &settings.allow,
+        List::Block => &settings.block,
+    };
+    let place = list.iter().find(|entry| entry.text.trim() == error.entry);
+    place.map_or_else(|| error.to_string(), |entry| format!("{}: {error}", entry.origin))
 }
 
 fn render(

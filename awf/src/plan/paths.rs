@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cli::Settings;
 use crate::host::{CgroupMount, Host};
 use crate::session::run_dir::RUNS;
 
 /// Directories of a run; none exists yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paths {
     /// Id of the run.
     pub id: String,
@@ -28,6 +30,8 @@ pub struct Paths {
     pub proxy_cgroup: PathBuf,
     /// Directory of the run as the user knows it.
     pub work: PathBuf,
+    /// Whether it was the user's choice; then it may hold things that are not awf's.
+    pub work_chosen: bool,
     /// Squid's logs and `egress.jsonl`.
     pub logs: PathBuf,
     /// Whether the logs' place was the user's choice; if not, they are moved beside the work directory at the end.
@@ -58,6 +62,7 @@ impl Paths {
             audit: settings.audit_dir.clone().unwrap_or_else(|| work.join("audit")),
             audit_chosen: settings.audit_dir.is_some(),
             tmp: host.tmp.clone(),
+            work_chosen: settings.work_dir.is_some(),
             work,
             run,
             id: id.to_owned(),

@@ -1,18 +1,18 @@
 //! The process that becomes Squid: awf, executed under another name. It gives up everything Squid does not need, then executes it.
 //!
-//! Takes a [`Spec`] as its only argument, in JSON. Must never: keep a capability.
+//! Takes awf's process id and a [`Spec`] as its only argument, in JSON. Must never: keep a capability.
 
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, execv, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, execv, getppid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
 /// What the child needs to know.
@@ -34,14 +34,15 @@ pub struct Spec {
 
 /// Becomes Squid. Returns only with an error.
 pub fn main(spec: &str) -> Result<()> {
-    let spec: Spec = serde_json::from_str(spec).context("read the proxy's start instruction")?;
-    prctl::set_pdeathsig(Signal::SIGKILL).context("tie the proxy's life to awf's")?;
+    let (awf, spec): (i32, Spec) =
+        serde_json::from_str(spec).context("read the proxy's start instruction")?;
+    tie_to(awf)?;
     // First of all: from here on the guard judges every socket of this process.
     fs::write(&spec.cgroup_procs, "0").context("enter the proxy's cgroup")?;
     hide_shared_memory()?;
     drop_privileges(&spec)?;
     // A change of user id clears the death signal (prctl(2)).
-    prctl::set_pdeathsig(Signal::SIGKILL).context("tie the proxy's life to awf's")?;
+    tie_to(awf)?;
     let text = |value: &std::ffi::OsStr| CString::new(value.as_bytes());
     let program = text(spec.squid.as_os_str())?;
     let arguments = [
@@ -54,6 +55,14 @@ pub fn main(spec: &str) -> Result<()> {
     ];
     let error = execv(&program, &arguments).err();
     Err(anyhow::anyhow!("execute {}: {error:?}", spec.squid.display()))
+}
+
+/// Lets the death of awf kill this process. The kernel tells of later deaths only: an awf that died before this call is no
+/// longer the parent.
+fn tie_to(awf: i32) -> Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL).context("tie the proxy's life to awf's")?;
+    ensure!(getppid().as_raw() == awf, "awf is gone");
+    Ok(())
 }
 
 /// Stale shared memory of another user's Squid would be fatal at start (measured): this one sees none but its own.

@@ -84,7 +84,7 @@ fn spawn(spec: &Spec) -> Result<Child> {
         .with_context(|| format!("open {}", spec.messages.display()))?;
     Command::new("/proc/self/exe")
         .arg0(crate::PROXY_CHILD)
-        .arg(serde_json::to_string(&spec.child)?)
+        .arg(serde_json::to_string(&(std::process::id(), &spec.child))?)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .current_dir("/")

@@ -63,6 +63,11 @@ impl Signals {
         })
     }
 
+    /// Waits until awf is told to end.
+    pub(super) async fn terminated(&mut self) {
+        while !matches!(self.next().await, Signal::SIGINT | Signal::SIGTERM) {}
+    }
+
     /// The next signal.
     async fn next(&mut self) -> Signal {
         let Self { interrupt, terminate, others } = self;

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use nix::unistd::{Gid, Uid, chown};
+use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
+use crate::plan::paths::Paths;
 
 /// Written by Squid.
 const PROXY_LOGS: [&str; 3] = ["access.log", "audit.jsonl", "cache.log"];
@@ -29,7 +31,8 @@ pub(super) fn prepare(plan: &Plan) -> Result<()> {
     for name in PROXY_LOGS {
         create(&paths.logs.join(name), 0o644, squid)?;
     }
-    create(&paths.logs.join(RECORD), 0o644, plan.owner)?;
+    prove_space(&create(&paths.logs.join(RECORD), 0o644, plan.owner)?)
+        .with_context(|| format!("reserve space in {}", paths.logs.display()))?;
     // Squid's configuration holds the key: for Squid alone.
     chown_path(&paths.proxy, squid)?;
     fs::set_permissions(&paths.proxy, fs::Permissions::from_mode(0o500))
@@ -49,38 +52,83 @@ pub(super) fn prepare(plan: &Plan) -> Result<()> {
     write(&paths.audit.join("squid.conf"), &shown, (0o644, plan.owner))
 }
 
-/// Hands the logs over: owned by the user, in place if the user chose it, else beside the work directory, which is removed.
-pub(super) fn leave(plan: &Plan) {
-    let paths = &plan.paths;
-    for directory in [&paths.logs, &paths.audit] {
-        if let Err(error) = hand_over(directory, plan.owner) {
-            tracing::warn!("hand over {}: {error}", directory.display());
-        }
+/// What becomes of the logs at the end of a run, whoever ends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    paths: Paths,
+    owner: (u32, u32),
+    keep: bool,
+}
+
+impl Leaving {
+    /// As planned.
+    pub(super) fn of(plan: &Plan) -> Self {
+        Self { paths: plan.paths.clone(), owner: plan.owner, keep: plan.keep }
     }
-    if plan.keep {
-        tracing::info!("Files kept in {}", paths.work.display());
-        return;
-    }
-    let number = paths.id.trim_start_matches(|byte: char| !byte.is_ascii_digit());
-    let number: u64 = number.split('-').next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
-    for (directory, chosen, name) in [
-        (&paths.logs, paths.logs_chosen, "squid-logs"),
-        (&paths.audit, paths.audit_chosen, "awf-audit"),
-    ] {
-        if chosen || !directory.starts_with(&paths.work) {
-            continue;
-        }
-        match keep(directory, &paths.tmp, name, number) {
-            Ok(kept) => tracing::debug!("{name} kept in {}", kept.display()),
-            // The only copy stays where it is.
-            Err(error) => {
-                tracing::warn!("logs stay in {}: {error}", directory.display());
-                return;
+
+    /// Hands the logs over: owned by the user, in place if the user chose it, else beside the work directory, which is
+    /// removed. What a user has put into it stays.
+    pub(super) fn leave(&self) {
+        let paths = &self.paths;
+        for directory in [&paths.logs, &paths.audit] {
+            if let Err(error) = hand_over(directory, self.owner)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!("hand over {}: {error}", directory.display());
             }
         }
+        if self.keep {
+            tracing::info!("Files kept in {}", paths.work.display());
+            return;
+        }
+        let number = paths.id.trim_start_matches(|byte: char| !byte.is_ascii_digit());
+        let number: u64 =
+            number.split('-').next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
+        for (directory, chosen, name) in [
+            (&paths.logs, paths.logs_chosen, "squid-logs"),
+            (&paths.audit, paths.audit_chosen, "awf-audit"),
+        ] {
+            if chosen || !directory.exists() {
+                continue;
+            }
+            match keep(directory, &paths.tmp, name, number) {
+                Ok(kept) => tracing::debug!("{name} kept in {}", kept.display()),
+                // The only copy stays where it is.
+                Err(error) => {
+                    tracing::warn!("logs stay in {}: {error}", directory.display());
+                    return;
+                }
+            }
+        }
+        remove_work(paths);
     }
-    if let Err(error) = fs::remove_dir_all(&paths.work)
-        && error.kind() != io::ErrorKind::NotFound
+
+    /// Removes what [`prepare`] made before it failed.
+    pub(super) fn abandon(&self) {
+        let paths = &self.paths;
+        let logs = PROXY_LOGS.iter().chain([&RECORD]).map(|name| paths.logs.join(name));
+        for file in logs.chain([paths.audit.join("squid.conf")]) {
+            let is_empty = fs::symlink_metadata(&file).is_ok_and(|facts| facts.len() == 0);
+            let _stays = is_empty && fs::remove_file(&file).is_err();
+        }
+        for (directory, chosen) in
+            [(&paths.logs, paths.logs_chosen), (&paths.audit, paths.audit_chosen)]
+        {
+            let _stays = !chosen && fs::remove_dir(directory).is_err();
+        }
+        remove_work(paths);
+    }
+}
+
+/// Removes the work directory; one that the user chose only if nothing is left in it.
+fn remove_work(paths: &Paths) {
+    let removed = if paths.work_chosen {
+        fs::remove_dir(&paths.work)
+    } else {
+        fs::remove_dir_all(&paths.work)
+    };
+    if let Err(error) = removed
+        && !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty)
     {
         tracing::warn!("remove {}: {error}", paths.work.display());
     }
@@ -134,6 +182,14 @@ fn write(path: &Path, content: &str, (mode, owner): (u32, (u32, u32))) -> Result
     file.set_len(0)
         .and_then(|()| file.write_all(content.as_bytes()))
         .with_context(|| format!("write {}", path.display()))
+}
+
+/// A run whose record cannot begin must not begin.
+fn prove_space(mut record: &File) -> io::Result<()> {
+    let length = record.metadata()?.len();
+    let written = record.write_all(&[b'\n'; 4096]);
+    record.set_len(length)?;
+    written
 }
 
 /// Gives a directory of logs to the user.

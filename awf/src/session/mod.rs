@@ -6,7 +6,7 @@
 
 pub mod run_dir;
 mod command;
-mod logs;
+pub mod logs;
 mod service;
 mod terminal;
 
@@ -28,6 +28,7 @@ use crate::plan::mounts::MountOp;
 use crate::proxy::{self, Squid};
 use crate::runtime::{Native, Prepared, Runtime as _};
 use command::{Enforcement, Signals, supervise};
+use logs::Leaving;
 use run_dir::{Owned, RunDir};
 use service::{Account, Service};
 use terminal::Terminal;
@@ -42,10 +43,13 @@ pub async fn run(plan: Plan) -> Result<Exit> {
     let outcome = match logs::prepare(&plan) {
         Ok(()) => {
             let outcome = confine_and_run(&plan, &mut signals).await;
-            logs::leave(&plan);
+            Leaving::of(&plan).leave();
             outcome
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            Leaving::of(&plan).abandon();
+            Err(error)
+        }
     };
     for error in run_dir.release() {
         tracing::warn!("clean up: {error}");
@@ -59,6 +63,7 @@ fn owned(plan: &Plan) -> Owned {
     Owned {
         cgroups: vec![paths.cgroup.clone()],
         pins: paths.pins.clone(),
+        logs: Leaving::of(plan),
         directories: vec![paths.proxy.clone(), paths.scratch.clone()],
         leavings: plan
             .agent
@@ -167,7 +172,8 @@ async fn prove_and_run(
         supervise(&mut running, signals, terminal.as_ref(), plan.timeout, enforcement).await?;
     running.gone().await?;
     if let Some(terminal) = terminal {
-        terminal.leave();
+        let ending = matches!(exit, Exit::Interrupted | Exit::Terminated | Exit::Timeout);
+        terminal.leave(ending, signals).await;
     }
     Ok(exit)
 }

@@ -14,6 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde::{Deserialize, Serialize};
 
+use super::logs::Leaving;
 use crate::enforce::cgroup;
 
 /// Where runs keep what must not survive a boot.
@@ -30,6 +31,8 @@ pub struct Owned {
     pub directories: Vec<PathBuf>,
     /// Directories that others make on the way, and that are removed too: work directories of overlays.
     pub leavings: Vec<PathBuf>,
+    /// Logs, which are the user's; of an orphan, they are handed over here.
+    pub logs: Leaving,
 }
 
 /// A run's own directory, locked.
@@ -135,7 +138,10 @@ fn collect_orphans(runs: &Path) {
             .ok()
             .and_then(|text| serde_json::from_slice::<Owned>(&text).ok());
         let errors = match owned {
-            Some(owned) => take_down(&path, &owned),
+            Some(owned) => {
+                owned.logs.leave();
+                take_down(&path, &owned)
+            }
             // Killed before it owned anything.
             None => {
                 fs::remove_dir_all(&path).err().map(|error| error.to_string()).into_iter().collect()

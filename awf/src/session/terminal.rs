@@ -5,19 +5,26 @@
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::thread::{self, JoinHandle};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
 
+use super::command::Signals;
 use crate::runtime::native::{resize, window_of};
+
+/// How long the last output of a command that was stopped is waited for.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// A terminal in use.
 #[derive(Debug)]
 pub(super) struct Terminal {
     master: OwnedFd,
-    output: Option<JoinHandle<()>>,
+    output_ended: oneshot::Receiver<()>,
     saved: Option<Termios>,
 }
 
@@ -26,9 +33,14 @@ impl Terminal {
     pub(super) fn join(master: OwnedFd) -> Result<Self> {
         let copy = || master.try_clone().map(File::from).context("share the terminal");
         let (from, mut to) = (copy()?, copy()?);
-        let output = thread::Builder::new()
+        let (ending, output_ended) = oneshot::channel();
+        thread::Builder::new()
             .name("awf-tty-out".into())
-            .spawn(move || pass(from, io::stdout()))
+            .spawn(move || {
+                pass(from, io::stdout());
+                // Nobody waits any more where awf was told to end.
+                let _unheard = ending.send(()).is_err();
+            })
             .context("start the terminal's output")?;
         let saved = raw_mode().context("set the terminal to raw mode")?;
         // Ends with the process: nothing can interrupt its read.
@@ -45,7 +57,7 @@ impl Terminal {
                 let _unheard = to.write_all(&[4]).is_err();
             })
             .context("start the terminal's input")?;
-        let terminal = Self { master, output: Some(output), saved };
+        let terminal = Self { master, output_ended, saved };
         terminal.fit();
         Ok(terminal)
     }
@@ -60,12 +72,19 @@ impl Terminal {
         terminal.fit();
     }
 
-    /// Waits for the last output and restores the user's terminal.
-    pub(super) fn leave(mut self) {
-        if let Some(output) = self.output.take()
-            && output.join().is_err()
-        {
-            tracing::error!("the thread that passes the terminal's output died");
+    /// Waits for the last output and restores the user's terminal. A reader that does not read must not hold awf when it was
+    /// told to end, before (`ending`) or now.
+    pub(super) async fn leave(mut self, ending: bool, signals: &mut Signals) {
+        let limit = async {
+            if ending {
+                sleep(LAST_OUTPUT).await;
+            } else {
+                signals.terminated().await;
+            }
+        };
+        tokio::select! {
+            _ = &mut self.output_ended => {}
+            () = limit => tracing::warn!("the terminal's last output was not read"),
         }
     }
 

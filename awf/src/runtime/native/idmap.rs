@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid};
 
@@ -23,14 +23,14 @@ pub(super) fn exchange_with_root(uid: u32, gid: u32) -> Result<OwnedFd> {
     let (mut ours, mut theirs) = UnixStream::pair()?;
     match sys::fork().context("start a helper")? {
         ForkResult::Child => {
-            // The namespace lives as long as this process, until the parent holds its file.
-            let ready = unshare(CloneFlags::CLONE_NEWUSER)
-                .and_then(|()| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL));
-            if ready.is_err() || theirs.write_all(b"x").is_err() {
-                drop(theirs);
+            drop(ours);
+            // The namespace lives as long as this process: until the parent holds its file, or is gone.
+            if unshare(CloneFlags::CLONE_NEWUSER).is_ok() && theirs.write_all(b"x").is_ok() {
+                let _end = theirs.read(&mut [0]).is_err();
             }
+            drop(theirs);
             loop {
-                nix::unistd::pause();
+                let _dead = raise(Signal::SIGKILL).is_err();
             }
         }
         ForkResult::Parent { child } => {

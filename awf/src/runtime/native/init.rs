@@ -18,11 +18,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use caps::CapSet;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, sethostname, setsid};
+use nix::unistd::{ForkResult, Pid, pipe2, sethostname, setsid};
 
 use super::spec::AgentSpec;
 use super::wire::{self, Exit, Notice};
@@ -65,10 +67,15 @@ fn outer(control: &OwnedFd, probe: Probe) -> Result<ExitCode> {
         | CloneFlags::CLONE_NEWCGROUP;
     unshare(namespaces).context("create namespaces")?;
     sethostname(&spec.hostname).context("set the host name")?;
+    let (parent, living) = pipe2(OFlag::O_CLOEXEC).context("make the sign of life")?;
     match sys::fork().context("start process 1")? {
-        ForkResult::Child => Ok(process_one(control, &spec, idmap, probe)
-            .unwrap_or_else(|error| failed(control.as_fd(), &error))),
+        ForkResult::Child => {
+            drop(living);
+            Ok(process_one(control, &spec, (idmap, parent), probe)
+                .unwrap_or_else(|error| failed(control.as_fd(), &error)))
+        }
         ForkResult::Parent { child } => {
+            drop(parent);
             // From here on this process only waits.
             for set in [CapSet::Effective, CapSet::Permitted] {
                 caps::clear(None, set).context("drop capabilities")?;
@@ -92,10 +99,16 @@ fn receive(control: BorrowedFd<'_>) -> Result<(AgentSpec, OwnedFd)> {
 fn process_one(
     control: &OwnedFd,
     spec: &AgentSpec,
-    idmap: Option<OwnedFd>,
+    (idmap, parent): (Option<OwnedFd>, OwnedFd),
     probe: Probe,
 ) -> Result<ExitCode> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("tie process 1 to its parent")?;
+    // The kernel tells of later deaths only, and getppid(2) says 0 in a new pid namespace either way.
+    let mut sign = [PollFd::new(parent.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut sign, PollTimeout::ZERO).context("look for the outer process")? > 0 {
+        bail!("the outer process is gone");
+    }
+    drop(parent);
     prctl::set_dumpable(false).context("close process 1 to inspection")?;
     let mut built = root::enter(spec, idmap.as_ref().map(|fd| fd.as_fd()))?;
     drop(idmap);
