@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use xtask::CA_VARIABLES;
 use xtask::lab::Lab;
 
 /// The lab the tests run in.
@@ -137,13 +138,7 @@ impl Run {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        for name in [
-            "REQUESTS_CA_BUNDLE",
-            "CURL_CA_BUNDLE",
-            "SSL_CERT_FILE",
-            "NODE_EXTRA_CA_CERTS",
-            "GIT_SSL_CAINFO",
-        ] {
+        for name in CA_VARIABLES {
             command.env_remove(name);
         }
         command.args(&self.arguments).arg("--proxy-logs-dir").arg(&self.logs);
@@ -152,13 +147,7 @@ impl Run {
         }
         let ca = lab.ca();
         command.arg("--mount").arg(format!("{0}:{0}:ro", ca.display()));
-        for name in [
-            "SSL_CERT_FILE",
-            "CURL_CA_BUNDLE",
-            "GIT_SSL_CAINFO",
-            "REQUESTS_CA_BUNDLE",
-            "NODE_EXTRA_CA_CERTS",
-        ] {
+        for name in CA_VARIABLES {
             command.arg("--env").arg(format!("{name}={}", ca.display()));
         }
         if !self.proxy_variables {
@@ -258,13 +247,7 @@ pub fn unconfined(line: &str) -> Output {
     let lab = lab();
     let ca = lab.ca();
     let mut command = lab.host_command("/bin/bash");
-    for name in [
-        "SSL_CERT_FILE",
-        "CURL_CA_BUNDLE",
-        "GIT_SSL_CAINFO",
-        "REQUESTS_CA_BUNDLE",
-        "NODE_EXTRA_CA_CERTS",
-    ] {
+    for name in CA_VARIABLES {
         command.env(name, &ca);
     }
     command.args(["-c", line]).stdin(Stdio::null()).output().expect("bash starts")

@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use xtask::CA_VARIABLES;
 use xtask::lab::{self, Lab};
 
 use crate::build;
@@ -44,13 +45,7 @@ impl Run {
 pub(crate) fn offer_ca(command: &mut Command, lab: &Lab) {
     let ca = lab.ca();
     command.arg("--mount").arg(format!("{0}:{0}:ro", ca.display()));
-    for variable in [
-        "SSL_CERT_FILE",
-        "CURL_CA_BUNDLE",
-        "GIT_SSL_CAINFO",
-        "REQUESTS_CA_BUNDLE",
-        "NODE_EXTRA_CA_CERTS",
-    ] {
+    for variable in CA_VARIABLES {
         command.arg("--env").arg(format!("{variable}={}", ca.display()));
     }
 }

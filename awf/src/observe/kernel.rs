@@ -15,7 +15,7 @@ use nix::sys::eventfd::EventFd;
 
 use super::journal::Journal;
 use super::processes;
-use super::record::{Layer, NameSource, Record, SCHEMA, Verdict};
+use super::record::{Layer, NameSource, Record};
 use crate::doors::names::NameTable;
 
 /// The kernel's counters.
@@ -87,12 +87,8 @@ fn to_record(refusal: &Refusal, journal: &Journal, names: &NameTable) -> Record 
         Some(IpAddr::V4(address)) => names.name_of(address),
         _ => None,
     };
+    let layer = if refusal.from_proxy == 1 { Layer::Guard } else { Layer::Kernel };
     Record {
-        schema: SCHEMA,
-        time: journal.clock().of_ktime(refusal.ktime_ns),
-        run: journal.run(),
-        verdict: Verdict::Deny,
-        layer: if refusal.from_proxy == 1 { Layer::Guard } else { Layer::Kernel },
         rule: reason.name().to_owned(),
         reason: explain(reason, refusal).to_owned(),
         process: processes::describe(&refusal.process),
@@ -101,11 +97,7 @@ fn to_record(refusal: &Refusal, journal: &Journal, names: &NameTable) -> Record 
         port: has_destination(refusal).then_some(refusal.port),
         name_source: name.as_ref().map(|_name| NameSource::Dns),
         name,
-        client_port: None,
-        bytes_out: None,
-        bytes_in: None,
-        duration_ms: None,
-        proxy_status: None,
+        ..Record::denied(journal.clock().of_ktime(refusal.ktime_ns), journal.run(), layer)
     }
 }
 

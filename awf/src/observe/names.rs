@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use super::journal::{Journal, monotonic_ns};
-use super::record::{Layer, NameSource, ProcessInfo, Record, SCHEMA, Verdict};
+use super::record::{Layer, NameSource, Record};
 use crate::doors::name::{Asked, Outcome};
 use crate::policy::{Policy, Scheme};
 
@@ -46,25 +46,15 @@ impl Recorder {
         {
             return;
         }
+        let time = self.journal.clock().of_now();
         self.journal.write(Record {
-            schema: SCHEMA,
-            time: self.journal.clock().of_now(),
-            run: self.journal.run(),
-            verdict: Verdict::Deny,
-            layer: Layer::Name,
             rule: decision.rule.to_owned(),
             reason: format!("asked for the name, which did not leave the machine ({})", asked.kind),
-            process: ProcessInfo::default(),
             protocol: "dns".into(),
-            address: None,
-            port: None,
             name: Some(Arc::from(asked.name)),
             name_source: Some(NameSource::Dns),
             client_port: asked.client.map(|client| client.port()),
-            bytes_out: None,
-            bytes_in: None,
-            duration_ms: None,
-            proxy_status: None,
+            ..Record::denied(time, self.journal.run(), Layer::Name)
         });
     }
 }

@@ -123,3 +123,29 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_status: Option<u16>,
 }
+
+impl Record {
+    /// A denial that is still to be filled in: `Record { rule, .., ..Record::denied(time, run, layer) }`.
+    pub fn denied(time: String, run: Arc<str>, layer: Layer) -> Self {
+        Self {
+            schema: SCHEMA,
+            time,
+            run,
+            verdict: Verdict::Deny,
+            layer,
+            rule: String::new(),
+            reason: String::new(),
+            process: ProcessInfo::default(),
+            protocol: String::new(),
+            address: None,
+            port: None,
+            name: None,
+            name_source: None,
+            client_port: None,
+            bytes_out: None,
+            bytes_in: None,
+            duration_ms: None,
+            proxy_status: None,
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::journal::{Journal, monotonic_ns};
 use super::processes;
-use super::record::{Layer, Record, SCHEMA, Verdict};
+use super::record::{Layer, Record};
 use crate::runtime::native::watch::Blocked;
 
 /// Puts a refused socket on record.
@@ -11,24 +11,11 @@ pub fn record(journal: &Journal, blocked: Blocked) {
         return;
     }
     journal.write(Record {
-        schema: SCHEMA,
-        time: journal.clock().of_now(),
-        run: journal.run(),
-        verdict: Verdict::Deny,
-        layer: Layer::Seccomp,
         rule: "socket-type".to_owned(),
         reason: "only TCP, UDP, Unix and routing sockets may be made".to_owned(),
         process: processes::describe_stopped(blocked.pid),
         protocol: name(blocked),
-        address: None,
-        port: None,
-        name: None,
-        name_source: None,
-        client_port: None,
-        bytes_out: None,
-        bytes_in: None,
-        duration_ms: None,
-        proxy_status: None,
+        ..Record::denied(journal.clock().of_now(), journal.run(), Layer::Seccomp)
     });
 }
 

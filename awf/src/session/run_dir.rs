@@ -134,19 +134,7 @@ fn collect_orphans(runs: &Path) {
             continue;
         }
         let Ok(lock) = lock(&path.join("lock"), FlockArg::LockExclusiveNonblock) else { continue };
-        let owned = fs::read(path.join("owned.json"))
-            .ok()
-            .and_then(|text| serde_json::from_slice::<Owned>(&text).ok());
-        let errors = match owned {
-            Some(owned) => {
-                owned.logs.leave();
-                take_down(&path, &owned)
-            }
-            // Killed before it owned anything.
-            None => {
-                fs::remove_dir_all(&path).err().map(|error| error.to_string()).into_iter().collect()
-            }
-        };
+        let errors = collect(&path);
         drop(lock);
         if errors.is_empty() {
             tracing::info!("Removed what a killed run left behind: {}", path.display());
@@ -154,6 +142,26 @@ fn collect_orphans(runs: &Path) {
         for error in errors {
             tracing::warn!("A killed run could not be cleaned up: {error}");
         }
+    }
+}
+
+/// Takes down one run whose awf is dead.
+fn collect(path: &Path) -> Vec<String> {
+    let text = fs::read(path.join("owned.json")).unwrap_or_default();
+    match serde_json::from_slice::<Owned>(&text) {
+        Ok(owned) => {
+            owned.logs.leave();
+            take_down(path, &owned)
+        }
+        // Killed while the list was written, which is before anything on it is made.
+        Err(error) if error.is_eof() => {
+            fs::remove_dir_all(path).err().map(|error| error.to_string()).into_iter().collect()
+        }
+        // Forgetting the list would leave everything on it for good.
+        Err(error) => vec![format!(
+            "{}/owned.json is of another version of awf ({error}); use that version once, or remove what it lists",
+            path.display()
+        )],
     }
 }
 
@@ -183,5 +191,35 @@ fn is_mounted(path: &Path) -> bool {
     match (device(path), path.parent().map(device)) {
         (Ok(inner), Some(Ok(outer))) => inner != outer,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_with_list(name: &str, list: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("awf-run-dir-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("owned.json"), list).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_list_that_was_never_finished_owns_nothing() {
+        for list in ["", "{\"cgroups\":["] {
+            let path = run_with_list("cut", list);
+            assert_eq!(collect(&path), Vec::<String>::new());
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_list_of_another_version_is_kept_and_said() {
+        let path = run_with_list("other", "{\"cgroups\":[],\"pins\":\"/nowhere\"}");
+        let errors = collect(&path);
+        assert!(errors.len() == 1 && errors[0].contains("another version"), "{errors:?}");
+        assert!(path.join("owned.json").exists());
+        fs::remove_dir_all(&path).unwrap();
     }
 }
