@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -28,7 +29,7 @@ pub(super) async fn serve(
     attempt: &mut Attempt,
     mut client: TcpStream,
 ) -> Ending {
-    let bytes = match read_head(&mut client, Vec::new()).await {
+    let bytes = match read_head(&mut client, BytesMut::new()).await {
         Ok(bytes) => bytes,
         Err(Unclear::Left) => return Ending::abandoned(),
         Err(Unclear::Wrong(reason)) => {
@@ -42,7 +43,7 @@ pub(super) async fn serve(
     attempt.is_by(request.user_agent);
     match request.target {
         Target::Connect(authority) => {
-            let rest = bytes.get(request.length..).unwrap_or_default().to_vec();
+            let rest = BytesMut::from(bytes.get(request.length..).unwrap_or_default());
             serve_connect(relay, attempt, client, &authority, rest).await
         }
         Target::Absolute { scheme, authority } if scheme == "http" => {
@@ -50,7 +51,7 @@ pub(super) async fn serve(
             let host: Arc<str> = Arc::from(text_of(&authority.host));
             attempt.is_for(Arc::clone(&host), NameSource::Request, port);
             let decision = relay.policy.decide(&host, port, Scheme::Http);
-            let request = Request::Forward(bytes);
+            let request = Request::Forward(bytes.freeze());
             if !decision.allow {
                 say(&mut client, &forbidden(decision.rule, &host, &remedy(&host))).await;
                 relay.show_denial(attempt, request);
@@ -76,7 +77,7 @@ async fn serve_connect(
     attempt: &mut Attempt,
     mut client: TcpStream,
     authority: &Authority,
-    rest: Vec<u8>,
+    rest: BytesMut,
 ) -> Ending {
     let port = authority.port.unwrap_or(443);
     let host: Arc<str> = Arc::from(text_of(&authority.host));

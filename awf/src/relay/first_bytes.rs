@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -27,8 +28,8 @@ pub(super) enum Unclear {
 /// Reads a `ClientHello`; gives it with all bytes read so far.
 pub(super) async fn read_hello(
     client: &mut TcpStream,
-    read: Vec<u8>,
-) -> Result<(ClientHello, Vec<u8>), Unclear> {
+    read: BytesMut,
+) -> Result<(ClientHello, BytesMut), Unclear> {
     read_until(client, read, |bytes| match client_hello::parse(bytes) {
         Hello::Need => None,
         Hello::Found(hello) => Some(Ok(hello)),
@@ -39,7 +40,7 @@ pub(super) async fn read_hello(
 }
 
 /// Reads an HTTP request head; gives all bytes read so far, of which it is the beginning.
-pub(super) async fn read_head(client: &mut TcpStream, read: Vec<u8>) -> Result<Vec<u8>, Unclear> {
+pub(super) async fn read_head(client: &mut TcpStream, read: BytesMut) -> Result<BytesMut, Unclear> {
     let ((), bytes) = read_until(client, read, |bytes| match http_head::parse(bytes) {
         http_head::Head::Need => None,
         http_head::Head::Request(_) => Some(Ok(())),
@@ -51,9 +52,9 @@ pub(super) async fn read_head(client: &mut TcpStream, read: Vec<u8>) -> Result<V
 
 async fn read_until<T>(
     client: &mut TcpStream,
-    mut bytes: Vec<u8>,
+    mut bytes: BytesMut,
     understand: impl Fn(&[u8]) -> Option<Result<T, &'static str>>,
-) -> Result<(T, Vec<u8>), Unclear> {
+) -> Result<(T, BytesMut), Unclear> {
     let reading = async {
         loop {
             if !bytes.is_empty()

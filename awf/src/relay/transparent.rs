@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -28,7 +29,7 @@ const HTTP_PORT: u16 = 80;
 
 pub(super) async fn serve(relay: &Arc<Relay>, attempt: &mut Attempt, client: TcpStream) -> Ending {
     if attempt.origin.port == HTTP_PORT {
-        serve_http(relay, attempt, client, Vec::new(), None).await
+        serve_http(relay, attempt, client, BytesMut::new(), None).await
     } else {
         serve_tls(relay, attempt, client).await
     }
@@ -40,7 +41,7 @@ async fn serve_tls(relay: &Arc<Relay>, attempt: &mut Attempt, mut client: TcpStr
     if let Some(name) = &resolved {
         attempt.is_for(Arc::clone(name), NameSource::Dns, port);
     }
-    let (hello, first) = match read_hello(&mut client, Vec::new()).await {
+    let (hello, first) = match read_hello(&mut client, BytesMut::new()).await {
         Ok(read) => read,
         Err(unclear) => return explicit::not_tls(&unclear),
     };
@@ -79,7 +80,7 @@ pub(super) async fn serve_http(
     relay: &Arc<Relay>,
     attempt: &mut Attempt,
     mut client: TcpStream,
-    read: Vec<u8>,
+    read: BytesMut,
     expected: Option<Arc<str>>,
 ) -> Ending {
     let source = if expected.is_some() { NameSource::Request } else { NameSource::Dns };
@@ -105,7 +106,7 @@ pub(super) async fn serve_http(
     let source = if resolved.is_some() { source } else { NameSource::Host };
     attempt.is_for(Arc::clone(&host), source, HTTP_PORT);
     let decision = relay.policy.decide(&host, HTTP_PORT, Scheme::Http);
-    let request = Request::Origin(bytes);
+    let request = Request::Origin(bytes.freeze());
     if !decision.allow {
         say(&mut client, &forbidden(decision.rule, &host, &remedy(&host))).await;
         relay.show_denial(attempt, request);

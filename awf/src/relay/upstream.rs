@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -62,9 +63,9 @@ pub(super) enum Request {
         port: u16,
     },
     /// The client's own origin-form request to port 80.
-    Origin(Vec<u8>),
+    Origin(Bytes),
     /// The client's own proxy-form request.
-    Forward(Vec<u8>),
+    Forward(Bytes),
 }
 
 impl Request {
@@ -168,7 +169,7 @@ impl Upstream {
                     agent.map(|agent| format!("User-Agent: {agent}\r\n")).unwrap_or_default();
                 let head =
                     format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{agent}\r\n");
-                (self.ports.tunnel, head.into_bytes())
+                (self.ports.tunnel, head.into())
             }
             Request::Origin(bytes) => (self.ports.accel, bytes.clone()),
             Request::Forward(bytes) => (self.ports.forward, bytes.clone()),

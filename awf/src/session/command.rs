@@ -63,6 +63,19 @@ impl Signals {
         })
     }
 
+    /// How awf ends if it was told to end already.
+    pub(super) async fn pending(&mut self) -> Option<Exit> {
+        tokio::select! {
+            biased;
+            received = self.next() => match received {
+                Signal::SIGINT => Some(Exit::Interrupted),
+                Signal::SIGTERM => Some(Exit::Terminated),
+                _ => None,
+            },
+            () = std::future::ready(()) => None,
+        }
+    }
+
     /// Waits until awf is told to end.
     pub(super) async fn terminated(&mut self) {
         while !matches!(self.next().await, Signal::SIGINT | Signal::SIGTERM) {}

@@ -165,6 +165,9 @@ async fn prove_and_run(
     // The sandbox is in its cgroup by now: check once more that the links govern that very directory.
     enforcement.holds()?;
     service.begin_record()?;
+    if let Some(exit) = signals.pending().await {
+        return Ok(exit);
+    }
     let terminal = prepared.terminal.take().map(Terminal::join).transpose()?;
     tracing::info!("Executing agent command...");
     let mut running = prepared.start(confined).await?;
