@@ -175,10 +175,8 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), EnforceError> {
         let other = scope.spawn(move || load(second));
         load(first)?;
         other.join().unwrap_or_else(|_panic| {
-            Err(EnforceError::Program {
-                program: "(all)",
-                reason: "the loading thread died".into(),
-            })
+            let reason = "the loading thread died".into();
+            Err(EnforceError::Program { program: "(all)", reason })
         })
     })
 }

@@ -14,7 +14,7 @@ use awf_common::event::{Hook, Refusal};
 use aya::maps::{MapData, RingBuf};
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, EnforceError, Links};
+use super::{Cgroup, EnforceError};
 
 /// What the probe reports of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,11 +121,6 @@ pub fn collect(ring: &mut RingBuf<MapData>, cgroup: &Cgroup, patience: Duration)
         }
         std::thread::sleep(Duration::from_micros(200));
     }
-}
-
-/// Checks, once the agent is in place, that the links still govern the directory it is in.
-pub fn check_links(links: &Links, agent: &Cgroup, proxy: &Cgroup) -> Result<(), EnforceError> {
-    links.verify(agent, proxy)
 }
 
 fn missing(refusals: &[Refusal], cgroup: &Cgroup) -> Vec<(Hook, Reason)> {
