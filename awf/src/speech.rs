@@ -1,5 +1,4 @@
 //! What awf says: `[LEVEL] text` lines on standard error, and nothing on standard output but what was asked for.
-#![expect(clippy::print_stderr, reason = "the one place that speaks")]
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -21,8 +20,12 @@ pub(crate) fn begin(level: LogLevel) {
         LogLevel::Warn => Level::WARN,
         LogLevel::Error => Level::ERROR,
     };
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).event_format(Line);
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        // They would be told on the same closed standard error, and end awf in the middle of a run.
+        .log_internal_errors(false)
+        .event_format(Line);
     // Set already in a process that runs twice, as tests do.
     let _again = subscriber.try_init().is_err();
 }
@@ -49,7 +52,8 @@ pub(crate) fn error(error: &anyhow::Error) {
             text = format!("{text}: {cause}");
         }
     }
-    eprintln!("[ERROR] {text}");
+    // A reader that has gone must not change the exit code.
+    let _unheard = writeln!(io::stderr(), "[ERROR] {text}").is_err();
 }
 
 /// The original's format.
