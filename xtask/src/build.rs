@@ -29,7 +29,8 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-fn target_directory() -> Result<PathBuf> {
+/// Where cargo puts what it builds.
+pub(crate) fn target_directory() -> Result<PathBuf> {
     let output = cargo()
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .output()

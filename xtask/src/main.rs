@@ -9,6 +9,7 @@ mod run;
 mod setup;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,9 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().next().is_some_and(|name| name == vm::guest::NAME) {
+        vm::guest::main();
+    }
     let done: Result<ExitCode> = match Cli::parse().task {
         Task::Setup(setup) => setup.run().map(|()| ExitCode::SUCCESS),
         Task::Run(run) => run.run(),

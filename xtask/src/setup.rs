@@ -11,6 +11,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use xtask::lab;
 
+use crate::vm;
+
 /// What awf needs on a Debian-like machine, for running and for linking.
 const PACKAGES: [&str; 4] = ["squid", "iproute2", "gcc", "libc6-dev"];
 
@@ -120,6 +122,7 @@ fn missing_packages(purpose: Purpose) -> Result<Vec<String>> {
     }
     if purpose == Purpose::Test {
         wanted.extend(PYTHON);
+        wanted.extend(vm::PACKAGES);
         let missing = CLIENTS.iter().filter(|(program, _package)| find(program).is_none());
         wanted.extend(missing.map(|(_program, package)| package));
     }

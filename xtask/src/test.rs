@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use xtask::lab::Lab;
 
 use crate::setup::{self, Purpose};
-use crate::{build, tidy};
+use crate::{build, tidy, vm};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -36,10 +36,20 @@ enum Tier {
     Escape,
     /// kill -9, full disks, broken machines. Needs root.
     Fault,
+    /// The kernel and escape tiers on other kernels, in virtual machines. Needs root. The filter names a kernel.
+    Vm,
 }
 
-const ALL: [Tier; 7] =
-    [Tier::Style, Tier::Pure, Tier::Kernel, Tier::Native, Tier::Clients, Tier::Escape, Tier::Fault];
+const ALL: [Tier; 8] = [
+    Tier::Style,
+    Tier::Pure,
+    Tier::Kernel,
+    Tier::Native,
+    Tier::Clients,
+    Tier::Escape,
+    Tier::Fault,
+    Tier::Vm,
+];
 
 impl Test {
     /// Runs the tiers.
@@ -56,6 +66,11 @@ impl Test {
             match tier {
                 Tier::Style => style()?,
                 Tier::Pure => pure(filter)?,
+                // Every kernel when asked for by name, else the one of the slice.
+                Tier::Vm => {
+                    let slice = self.tier.is_none().then_some(vm::SLICE);
+                    vm::test(&build::awf()?, filter.or(slice))?;
+                }
                 _ => {
                     if session.is_none() {
                         session = Some(Session::begin()?);
@@ -73,7 +88,7 @@ impl Test {
 
 fn binaries(tier: Tier) -> &'static [&'static str] {
     match tier {
-        Tier::Style | Tier::Pure => &[],
+        Tier::Style | Tier::Pure | Tier::Vm => &[],
         Tier::Kernel => &["kernel", "squid_agreement"],
         Tier::Native => &["native"],
         Tier::Clients => &["clients"],
