@@ -27,6 +27,8 @@ pub struct Config {
     pub tcp_ports: [u16; TCP_PORTS],
     /// 1 if the kernel has `bpf_set_retval` (5.18); 0 makes every refusal EPERM.
     pub chooses_errno: u32,
+    /// 1 if the setsockopt hook may ask who calls (6.1); 0 leaves process and task name out of its records.
+    pub options_have_caller: u32,
 }
 
 /// Configuration of the programs on the proxy's cgroup.
@@ -51,6 +53,7 @@ impl Config {
         name_door_port: 0,
         tcp_ports: [0; TCP_PORTS],
         chooses_errno: 0,
+        options_have_caller: 0,
     };
 }
 
@@ -59,7 +62,7 @@ impl GuardConfig {
     pub const CLOSED: Self = Self { tcp_ports: [0; TCP_PORTS], chooses_errno: 0 };
 }
 
-const _: () = assert!(size_of::<Config>() == 3 * 4 + 4 * 2 + 2 * TCP_PORTS + 4);
+const _: () = assert!(size_of::<Config>() == 3 * 4 + 4 * 2 + 2 * TCP_PORTS + 2 * 4);
 const _: () = assert!(size_of::<GuardConfig>() == 2 * TCP_PORTS + 4);
 
 #[cfg(feature = "user")]

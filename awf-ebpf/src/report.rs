@@ -10,6 +10,7 @@ use aya_ebpf::helpers::{
 };
 
 use crate::maps::{COUNTS, REFUSALS};
+use crate::settings;
 
 /// What was refused.
 pub(crate) struct Attempt {
@@ -52,6 +53,16 @@ pub(crate) fn caller() -> Process {
         uid: bpf_get_current_uid_gid() as u32,
         comm: bpf_get_current_comm().unwrap_or_default(),
     }
+}
+
+/// The calling task as far as the setsockopt hook may ask: before 6.1 the kernel gives it no process.
+#[inline(always)]
+pub(crate) fn option_caller() -> Process {
+    if settings::agent().options_have_caller != 0 {
+        return caller();
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "the helper packs two numbers in one word")]
+    Process { pid: 0, uid: bpf_get_current_uid_gid() as u32, comm: [0; 16] }
 }
 
 /// Records a refusal; for packets there is no caller, so `process` is theirs to give.

@@ -9,12 +9,12 @@
 use awf_common::decide::Reason;
 use awf_common::event::Hook;
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::bpf_get_socket_cookie;
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_socket_cookie};
 use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, cgroup_sockopt};
 use aya_ebpf::programs::{SockAddrContext, SockContext, SockoptContext};
 
 use crate::maps::{ASKED, ORIGIN_OF_SOCKET};
-use crate::report::{ALLOW, Attempt, refuse_caller};
+use crate::report::{ALLOW, Attempt, REFUSE, option_caller, refuse, refuse_caller};
 use crate::settings;
 
 const SOCK_STREAM: u32 = 1;
@@ -157,6 +157,9 @@ fn awf_setsockopt(ctx: SockoptContext) -> i32 {
         is_v6: false,
         port: u16::try_from(option).unwrap_or(u16::MAX),
     };
-    // `bpf_set_retval` is not available to this hook on every kernel; EPERM is the chosen errno anyway.
-    refuse_caller(&attempt, Reason::SocketOption, false)
+    // EPERM, which is what this refusal is to be: `bpf_set_retval` is not available to this hook on every kernel.
+    // SAFETY: takes no argument.
+    let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    refuse(&attempt, Reason::SocketOption, option_caller(), cgroup);
+    REFUSE
 }

@@ -37,6 +37,7 @@ impl Contents {
                 name_door_port: addresses::NAME_DOOR_PORT,
                 tcp_ports: port_list(policy.tcp_ports()),
                 chooses_errno: 0,
+                options_have_caller: 0,
             },
             proxy: GuardConfig { tcp_ports: port_list(policy.tcp_ports()), chooses_errno: 0 },
             listed4: BTreeMap::new(),
@@ -55,13 +56,14 @@ impl Contents {
     }
 
     /// The same contents for a kernel of this version: from 5.18 on a program may choose the errno of a refusal
-    /// (`bpf_set_retval`). Told by version, because asking would cost a load on every start; a kernel that lacks the helper
-    /// under a later number refuses the load, and thereby closes.
+    /// (`bpf_set_retval`), from 6.1 on the setsockopt hook may ask who calls. Told by version, because asking would cost a
+    /// load on every start; a kernel that lacks a helper under a later number refuses the load, and thereby closes.
     #[must_use]
     pub fn for_kernel(mut self, version: (u32, u32)) -> Self {
         let chooses_errno = u32::from(version >= (5, 18));
         self.agent.chooses_errno = chooses_errno;
         self.proxy.chooses_errno = chooses_errno;
+        self.agent.options_have_caller = u32::from(version >= (6, 1));
         self
     }
 

@@ -1,13 +1,18 @@
 //! Detached mounts: made, described, and then attached at one place.
 //!
 //! Uses the mount interface of Linux 5.2 and `mount_setattr` of 5.12: a mount is complete,
-//! read-only included, before anyone can see it, and no path is looked up twice. Takes host paths,
-//! gives [`Mount`]s. Must never resolve a path of the sandbox; that is [`super::root`]'s work.
+//! read-only included, before anyone can see it, and no path is looked up twice. Older kernels get
+//! a mount's attributes right after it is attached, while nobody lives in the sandbox yet. Takes
+//! host paths, gives [`Mount`]s. Must never resolve a path of the sandbox; that is
+//! [`super::root`]'s work.
 
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::statvfs::fstatvfs;
 
 use super::sys::{self, attr};
 
@@ -20,14 +25,21 @@ pub(super) const READ_ONLY: u64 = attr::RDONLY;
 
 /// A mount that is not attached anywhere yet, or whose place is known to the caller.
 #[derive(Debug)]
-pub(super) struct Mount(OwnedFd);
+pub(super) struct Mount {
+    fd: OwnedFd,
+    /// Attributes that this kernel takes only when the mount is attached.
+    late: u64,
+}
 
 impl Mount {
     /// What lies at `source` on the host, without the mounts below it.
     pub(super) fn of(source: &Path, attributes: u64) -> io::Result<Self> {
-        let mount = Self(sys::open_tree(source)?);
-        sys::mount_setattr(mount.as_fd(), attributes, None)?;
-        Ok(mount)
+        let fd = sys::open_tree(source)?;
+        let late = match sys::mount_setattr(fd.as_fd(), attributes, None) {
+            Err(error) if is_missing(&error) => attributes,
+            set => set.map(|()| 0)?,
+        };
+        Ok(Self { fd, late })
     }
 
     /// What `place` refers to, again, without the mounts below it.
@@ -55,7 +67,7 @@ impl Mount {
                 sys::fsconfig_set(fs.as_fd(), key, value)?;
             }
         }
-        sys::fsmount(fs.as_fd(), attributes).map(Self)
+        Ok(Self { fd: sys::fsmount(fs.as_fd(), attributes)?, late: 0 })
     }
 
     /// A tmpfs whose top directory belongs to `uid` and `gid`.
@@ -109,12 +121,39 @@ impl Mount {
 
     /// Make it visible at `target`.
     pub(super) fn attach(&self, target: BorrowedFd<'_>) -> io::Result<()> {
-        sys::move_mount(self.as_fd(), target)
+        sys::move_mount(self.as_fd(), target)?;
+        if self.late == 0 {
+            return Ok(());
+        }
+        let place = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        remount(self.as_fd(), Path::new(&place), self.late)
     }
+}
+
+/// Add attributes to what is mounted at `place`, which `fd` refers to.
+pub(super) fn restrict(fd: BorrowedFd<'_>, place: &Path, attributes: u64) -> io::Result<()> {
+    match sys::mount_setattr(fd, attributes, None) {
+        Err(error) if is_missing(&error) => remount(fd, place, attributes),
+        set => set,
+    }
+}
+
+/// As `mount_setattr`, by mount(2): that one sets every attribute, so those it has are set again.
+fn remount(fd: BorrowedFd<'_>, place: &Path, attributes: u64) -> io::Result<()> {
+    // The four attributes have the same bits in statvfs(3), mount(2) and mount_setattr(2).
+    let present = fstatvfs(fd)?.flags().bits() & (attr::RDONLY | KERNEL);
+    let flags = MsFlags::from_bits_truncate(present | attributes);
+    let none = None::<&str>;
+    Ok(mount(none, place, none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags, none)?)
+}
+
+/// Whether the kernel lacks the call.
+fn is_missing(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOSYS)
 }
 
 impl AsFd for Mount {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn enter(spec: &AgentSpec, idmap: Option<BorrowedFd<'_>>) -> Result<B
     // The agent does not own this tmpfs; read-only anyway, so that not even a process that
     // forgot to drop its rights can plant something at the top.
     let top = open(Path::new("/"))?;
-    super::sys::mount_setattr(top.as_fd(), mnt::READ_ONLY, None).context("protect the new root")?;
+    mnt::restrict(top.as_fd(), Path::new("/"), mnt::READ_ONLY).context("protect the new root")?;
     chroot("/host").context("change the root")?;
     nix::unistd::chdir("/").context("enter the root")?;
     Ok(built)
