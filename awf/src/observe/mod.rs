@@ -8,5 +8,5 @@ pub mod journal;
 pub mod names;
 pub mod kernel;
 pub mod processes;
-pub mod sockets;
+pub mod calls;
 pub mod report;

@@ -93,7 +93,7 @@ pub struct Record {
     /// The process behind it.
     #[serde(flatten)]
     pub process: ProcessInfo,
-    /// `tcp`, `udp`, `dns` or the refused socket's family and type.
+    /// `tcp`, `udp`, `dns`, the refused socket's family and type, or the refused system call.
     pub protocol: String,
     /// Original destination address.
     #[serde(skip_serializing_if = "Option::is_none")]

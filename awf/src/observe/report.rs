@@ -74,6 +74,7 @@ fn explain(rule: &str, port: Option<u16>) -> String {
         "udp" => "UDP not allowed".to_owned(),
         "ipv6" => "IPv6 not allowed".to_owned(),
         "socket-type" => "this kind of socket is not allowed".to_owned(),
+        "system-call" => "this system call is not allowed".to_owned(),
         "socket-option" => "this socket option is not allowed".to_owned(),
         other => other.to_owned(),
     }

@@ -8,6 +8,7 @@ pub mod environment;
 pub mod limits;
 pub mod mounts;
 pub mod paths;
+pub mod seccomp;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -166,6 +167,9 @@ impl Plan {
             environment: Vec<String>,
             mounts: &'a [mounts::MountOp],
             limits: &'a Limits,
+            capabilities: [&'a str; 0],
+            no_new_privileges: bool,
+            seccomp: &'a [seccomp::Group],
             proxy_logs: &'a Path,
             audit: &'a Path,
             notices: &'a [String],
@@ -182,6 +186,10 @@ impl Plan {
             environment: self.agent.env.iter().map(|(name, _value)| text(name)).collect(),
             mounts: &self.agent.mounts,
             limits: &self.limits,
+            // In none of the five sets, the bounding set included.
+            capabilities: [],
+            no_new_privileges: true,
+            seccomp: seccomp::GROUPS,
             proxy_logs: &self.paths.logs,
             audit: &self.paths.audit,
             notices: &self.notices,

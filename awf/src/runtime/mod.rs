@@ -17,7 +17,7 @@ use native::{Agent, AgentSpec, Exit, Message};
 
 /// What a sandbox can be made with. `Docker` joins here.
 pub trait Runtime {
-    /// Starts a sandbox in a cgroup whose programs are attached, up to the gate. `told` hears of sockets that the system
+    /// Starts a sandbox in a cgroup whose programs are attached, up to the gate. `told` hears of calls that the system
     /// call filter refuses.
     fn prepare(
         &self,

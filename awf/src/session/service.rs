@@ -18,7 +18,7 @@ use crate::doors::names::NameTable;
 use crate::enforce::{Cgroup, Object, prove};
 use crate::observe::journal::{Journal, Tally};
 use crate::observe::kernel::{Counts, Reader, count};
-use crate::observe::{names, sockets};
+use crate::observe::{calls, names};
 use crate::plan::{Plan, addresses};
 use crate::policy::{Policy, Scheme};
 use crate::proxy::Squid;
@@ -93,10 +93,10 @@ impl Service {
         })
     }
 
-    /// Records sockets that the system call filter refuses.
+    /// Records calls that the system call filter refuses.
     pub(super) fn recorder(&self) -> impl Fn(Blocked) + Send + 'static {
         let journal = Arc::clone(&self.journal);
-        move |blocked| sockets::record(&journal, blocked)
+        move |blocked| calls::record(&journal, &blocked)
     }
 
     /// The refusals of the probe.

@@ -25,10 +25,6 @@ use super::spec::{AgentSpec, Resource, Text};
 use super::wire::{self, Notice, Order};
 use super::{reaper, seccomp, stdio, sys};
 
-/// What the bounding set may hold at most: the value of the original's user command. All other
-/// sets are empty and `no_new_privs` keeps them so.
-const BOUNDING: u64 = 0xa000_05fb;
-
 /// Confine this process, let `probe` test it, wait for the order and become the command.
 pub(super) fn become_command(
     spec: &AgentSpec,
@@ -114,11 +110,7 @@ fn limit(spec: &AgentSpec) -> Result<()> {
 }
 
 fn drop_rights(spec: &AgentSpec) -> Result<()> {
-    for capability in caps::read(None, CapSet::Bounding).context("read the bounding set")? {
-        if capability.bitmask() & BOUNDING == 0 {
-            caps::drop(None, CapSet::Bounding, capability).context("shrink the bounding set")?;
-        }
-    }
+    sys::empty_bounding_set().context("empty the bounding set")?;
     let groups: Vec<_> = spec.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
     nix::unistd::setgroups(&groups).context("set groups")?;
     let (uid, gid) = (Uid::from_raw(spec.uid), Gid::from_raw(spec.gid));

@@ -366,6 +366,20 @@ pub(super) fn refuse(listener: BorrowedFd<'_>, question: u64, errno: i32) -> nix
     unsafe { send_answer(listener.as_raw_fd(), &raw mut answer) }.map(drop)
 }
 
+/// Empty the bounding set: of capabilities too that no crate knows yet.
+pub(super) fn empty_bounding_set() -> io::Result<()> {
+    for capability in 0..64_u64 {
+        // SAFETY: PR_CAPBSET_DROP takes a number.
+        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability) };
+        match done(result.into()) {
+            // Past the kernel's last one.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && capability > 0 => break,
+            dropped => dropped?,
+        }
+    }
+    Ok(())
+}
+
 /// Give a signal its default action again.
 pub(super) fn default_action(signal: Signal) -> nix::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());

@@ -1,7 +1,7 @@
 //! The loader's answers to the system call filter: always no, and on record.
 //!
-//! Takes the descriptor on which the filter asks about sockets that no program of ours would see
-//! (raw, packet, vsock and the like); refuses each and tells who tried. The caller is stopped in the
+//! Takes the descriptor on which the filter asks about calls that would lead out past the programs on
+//! the cgroup ([`Verdict::Record`]); refuses each and tells who tried. The caller is stopped in the
 //! call meanwhile, so procfs tells the truth about it. When the loader dies, the kernel answers
 //! ENOSYS in its place. Must never let a call continue.
 
@@ -13,18 +13,19 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::sys;
+use crate::plan::seccomp::{Call, Rule, Verdict, rule_for};
 
-/// A socket that was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A call that was refused.
+#[derive(Debug, Clone, Copy)]
 pub struct Blocked {
     /// The process, in the loader's pid namespace.
     pub pid: u32,
-    /// First argument of socket(2).
-    pub family: i32,
-    /// Second argument, without flags.
-    pub kind: i32,
-    /// Third argument.
-    pub protocol: i32,
+    /// The rule that refused it.
+    pub rule: &'static Rule,
+    /// Which call.
+    pub call: &'static Call,
+    /// Its arguments, as far as they are numbers.
+    pub arguments: [u64; 6],
 }
 
 /// Answer until the last process under the filter is gone. `told` hears of each refusal before the
@@ -47,15 +48,16 @@ fn answer_one(listener: &OwnedFd, told: &impl Fn(Blocked)) -> bool {
     }
     // An error: the caller was killed between asking and our looking.
     if let Ok(question) = sys::question(listener.as_fd()) {
-        let argument = |index: usize| {
-            let value = question.data.args.get(index).copied().unwrap_or_default();
-            i32::try_from(value & 0xffff_ffff).unwrap_or(-1)
+        let (pid, arguments) = (question.pid, question.data.args);
+        let found = rule_for(question.data.nr.into(), &arguments);
+        if let Some((rule, call)) = found {
+            told(Blocked { pid, rule, call, arguments });
+        }
+        let errno = match found.map(|(rule, _call)| rule.verdict) {
+            Some(Verdict::Record(errno)) => errno,
+            _ => Errno::EPERM,
         };
-        let (family, kind) = (argument(0), argument(1) & 0xf);
-        told(Blocked { pid: question.pid, family, kind, protocol: argument(2) });
-        let internet = matches!(family, libc::AF_INET | libc::AF_INET6);
-        let errno = if internet { libc::EPERM } else { libc::EAFNOSUPPORT };
-        let _gone = sys::refuse(listener.as_fd(), question.id, errno).is_err();
+        let _gone = sys::refuse(listener.as_fd(), question.id, errno as i32).is_err();
     }
     true
 }

@@ -1,30 +1,37 @@
-//! Sockets that the system call filter refused: from question to record.
+//! Calls that the system call filter refused: from question to record.
 
 use super::journal::{Journal, monotonic_ns};
 use super::processes;
 use super::record::{Layer, Record};
 use crate::runtime::native::watch::Blocked;
 
-/// Puts a refused socket on record.
-pub fn record(journal: &Journal, blocked: Blocked) {
+/// Puts a refused call on record.
+pub fn record(journal: &Journal, blocked: &Blocked) {
     if !journal.covers(monotonic_ns()) {
         return;
     }
+    let (rule, protocol) = match blocked.call.name() {
+        "socket" | "socketpair" => ("socket-type", socket(blocked.arguments)),
+        call => ("system-call", call.to_owned()),
+    };
     journal.write(Record {
-        rule: "socket-type".to_owned(),
-        reason: "only TCP, UDP, Unix and routing sockets may be made".to_owned(),
+        rule: rule.to_owned(),
+        reason: blocked.rule.reason.to_owned(),
         process: processes::describe_stopped(blocked.pid),
-        protocol: name(blocked),
+        protocol,
         ..Record::denied(journal.clock().of_now(), journal.run(), Layer::Seccomp)
     });
 }
 
 /// Family, type and protocol, by name where readers know one (`linux/socket.h`).
-fn name(blocked: Blocked) -> String {
-    let Blocked { family, kind, protocol, .. } = blocked;
+fn socket([family, kind, protocol, ..]: [u64; 6]) -> String {
+    // The kernel reads three ints, and flags beside the type.
+    let int = |argument: u64| i32::try_from(argument & 0xffff_ffff).unwrap_or(-1);
+    let (family, kind, protocol) = (int(family), int(kind) & 0xf, int(protocol));
     let family = match family {
         libc::AF_INET => "inet",
         libc::AF_INET6 => "inet6",
+        libc::AF_NETLINK => "netlink",
         libc::AF_PACKET => "packet",
         libc::AF_VSOCK => "vsock",
         libc::AF_ALG => "alg",
