@@ -23,13 +23,16 @@ const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const LLVM: [&str; 4] = ["llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd-dev"];
 
 /// Programs that the clients tier needs, each with the package that brings it where it is missing.
-const CLIENTS: [(&str, &str); 6] = [
+const CLIENTS: [(&str, &str); 9] = [
     ("curl", "curl"),
     ("wget", "wget"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("javac", "default-jdk-headless"),
     ("gh", "gh"),
+    ("gdb", "gdb"),
+    ("chromium", "chromium"),
+    ("certutil", "libnss3-tools"),
 ];
 
 /// Packages that the clients tier needs beside them.

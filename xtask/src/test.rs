@@ -30,7 +30,7 @@ enum Tier {
     Kernel,
     /// Whole runs in the lab. Needs root.
     Native,
-    /// Every client, with and without proxy variables. Needs root.
+    /// Every client, with and without proxy variables, and every runtime. Needs root.
     Clients,
     /// One case for each bypass idea. Needs root.
     Escape,
@@ -91,7 +91,7 @@ fn binaries(tier: Tier) -> &'static [&'static str] {
         Tier::Style | Tier::Pure | Tier::Vm => &[],
         Tier::Kernel => &["kernel", "squid_agreement"],
         Tier::Native => &["native"],
-        Tier::Clients => &["clients"],
+        Tier::Clients => &["clients", "runtimes"],
         Tier::Escape => &["escape"],
         Tier::Fault => &["fault"],
     }

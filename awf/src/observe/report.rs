@@ -9,7 +9,8 @@ const NAMED: usize = 20;
 /// The lines of the denial report; empty if nothing was denied that a flag could allow or a reader should know.
 pub fn denials(tally: &Tally, allowed: &[String]) -> Vec<String> {
     let mut named: Vec<(&Denial, u64)> = Vec::new();
-    for (denial, count) in &tally.denials {
+    // Runtimes try io_uring and the like at every start and do without: the record has it, and no flag would change it.
+    for (denial, count) in tally.denials.iter().filter(|(denial, _)| denial.rule != "system-call") {
         // Asking for a name and connecting to it are two attempts with one cause.
         match named
             .iter_mut()
@@ -74,7 +75,6 @@ fn explain(rule: &str, port: Option<u16>) -> String {
         "udp" => "UDP not allowed".to_owned(),
         "ipv6" => "IPv6 not allowed".to_owned(),
         "socket-type" => "this kind of socket is not allowed".to_owned(),
-        "system-call" => "this system call is not allowed".to_owned(),
         "socket-option" => "this socket option is not allowed".to_owned(),
         other => other.to_owned(),
     }

@@ -69,7 +69,8 @@ fn a_call_that_would_lead_out_is_refused_and_on_record() {
         assert!(control.contains(&format!("{name} {errno}\n")), "the positive control: {control}");
     }
     let run = Run::new().option("--env", &format!("MAKE={MAKE}"));
-    let mut outcome = run.run(&line()).succeeded();
+    let mut outcome = run.run(&format!("{} && exit 1", line())).failed();
+    assert!(!outcome.stderr.contains("Blocked"), "no flag would change it: {outcome:#?}");
     for (name, _number) in CALLS {
         assert!(outcome.stdout.contains(&format!("{name} {}\n", libc::EPERM)), "{outcome:#?}");
         outcome = is_on_record(outcome, "system-call", name);

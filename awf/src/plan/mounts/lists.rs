@@ -11,7 +11,7 @@ pub(super) const SYSTEM: &str = "
 
 /// What programs read in /etc. Never shadow, machine-id, sudoers or host keys.
 pub(super) const ETC: &str = "
-    alternatives bash.bashrc bashrc ca-certificates ca-certificates.conf crypto-policies
+    alternatives bash.bashrc bashrc ca-certificates ca-certificates.conf chromium.d crypto-policies
     debian_version default/locale dotnet ethertypes fonts gai.conf gitconfig
     gitattributes gss host.conf inputrc java java-8-openjdk java-11-openjdk java-17-openjdk
     java-21-openjdk java-25-openjdk ld.so.cache ld.so.conf ld.so.conf.d locale.alias
