@@ -127,6 +127,8 @@ fn a_plan_is_json_and_changes_nothing() {
         "environment",
         "mounts",
         "limits",
+        "capabilities",
+        "seccomp",
         "proxy_logs",
         "audit",
         "notices",
