@@ -232,8 +232,10 @@ fn unknown(error: &clap::Error, text: &str) -> UsageError {
 /// clap's words without its prefix, which `main` writes, and without the usage lines below.
 fn syntax(text: &str) -> UsageError {
     let first = text.split("\n\n").next().unwrap_or(text);
-    let sentence = first.strip_prefix("error: ").unwrap_or(first).trim().to_owned();
-    UsageError::Syntax { sentence }
+    let sentence = first.strip_prefix("error: ").unwrap_or(first).trim();
+    // clap quotes what was typed as it is.
+    let control = |c: char| c.is_control() && c != '\n';
+    UsageError::Syntax { sentence: sentence.replace(control, "\u{fffd}") }
 }
 
 #[cfg(test)]
@@ -343,6 +345,16 @@ mod tests {
             "{text}"
         );
         assert!(refusal(&["plan", "--x"]).starts_with("unknown option '--x'"));
+    }
+
+    #[test]
+    fn no_refusal_passes_control_characters_on() {
+        let text = refusal(&["--x\u{1b}[2J\r"]);
+        assert!(text.starts_with(r"unknown option '--x\u{1b}[2J\r'"), "{text}");
+        for line in [&["--tty=\u{1b}[2J"][..], &["plan", "-\u{9b}"], &["--tty=\u{7f}"]] {
+            let text = refusal(line);
+            assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum UsageError {
     /// An option that awf does not know.
-    #[error("unknown option '{option}'; {remedy}")]
+    #[error("unknown option '{}'; {remedy}", option.escape_debug())]
     UnknownOption {
         /// As typed.
         option: String,
@@ -52,7 +52,7 @@ pub enum UsageError {
         remedy: String,
     },
     /// A file that an option names cannot be read.
-    #[error("{flag} '{}': {source}; name a readable text file", path.display())]
+    #[error("{flag} '{}': {source}; name a readable text file", path.to_string_lossy().escape_debug())]
     File {
         /// The option's long name.
         flag: &'static str,
