@@ -326,11 +326,11 @@ fn authority() -> Record {
     Record::from_rdata(Name::root(), TTL_S, RData::SOA(soa))
 }
 
-/// The name in lower case without trailing dot; `None` if a label holds a dot or is not ASCII.
+/// The name in lower case without trailing dot; `None` if a label holds a dot or anything that is not printed as itself.
 fn text_of(name: &Name) -> Option<String> {
     let mut text = String::with_capacity(names::MAX_NAME);
     for label in name {
-        if !label.is_ascii() || label.contains(&b'.') {
+        if !label.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'.') {
             return None;
         }
         if !text.is_empty() {
@@ -572,13 +572,15 @@ mod tests {
         door.answer(&query("WWW.Denied.test", RecordType::A));
         door.answer(&query("router", RecordType::AAAA));
         door.answer(&query_of(&[b"a\x07\xff"], 16, 1));
+        door.answer(&query_of(&[b"a\n[INFO] b\x1b", b"Test"], 1, 1));
         door.answer(b"junk");
         assert_eq!(
             *seen.lock().unwrap(),
             [
                 "www.denied.test A Synthetic(198.18.0.1)",
                 "router AAAA NoSuchName",
-                "a\\007\\377. TXT NoSuchName"
+                "a\\007\\377. TXT NoSuchName",
+                "a\\012\\[INFO\\]\\040b\\033.Test. A NoSuchName"
             ]
         );
     }
