@@ -1,4 +1,7 @@
 //! What awf says: `[LEVEL] text` lines on standard error, and nothing on standard output but what was asked for.
+//!
+//! Must never let a text that it passes on (the agent chooses the names of processes and of what it asks for) begin a line
+//! of its own or move the cursor.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -70,8 +73,28 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        write!(writer, "[{}] ", event.metadata().level())?;
-        ctx.format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
+        let mut text = String::new();
+        ctx.format_fields(Writer::new(&mut text), event)?;
+        writeln!(writer, "[{}] {}", event.metadata().level(), shown(&text))
+    }
+}
+
+/// A text with its control characters escaped.
+fn shown(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_unicode().to_string() } else { c.into() };
+    text.chars().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_begin_a_line_or_move_the_cursor() {
+        assert_eq!(
+            shown("by a\n[INFO] b\r\u{1b}[2J\u{9b}A"),
+            r"by a\u{a}[INFO] b\u{d}\u{1b}[2J\u{9b}A"
+        );
+        assert_eq!(shown("b\u{fc}cher \"x\" 'y' \\"), "b\u{fc}cher \"x\" 'y' \\");
     }
 }
