@@ -193,9 +193,7 @@ fn write_all(records: &Receiver<Record>, file: File, lost: &AtomicU64) {
 }
 
 fn write_one(out: &mut BufWriter<File>, record: &Record) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(record)?;
-    line.push(b'\n');
-    out.write_all(&line)
+    out.write_all(&record.to_line()?)
 }
 
 /// Turns the kernel's monotonic times into dates.

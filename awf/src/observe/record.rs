@@ -1,9 +1,11 @@
 //! The shape of a line in `egress.jsonl`: one attempt.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 
 /// Schema of a record. Additions are free; a change of meaning raises the number.
 pub const SCHEMA: &str = "awf-egress/v1";
@@ -125,6 +127,14 @@ pub struct Record {
 }
 
 impl Record {
+    /// The record as it stands in the file: one line of printable ASCII and its line feed.
+    pub fn to_line(&self) -> serde_json::Result<Vec<u8>> {
+        let mut line = Vec::with_capacity(512);
+        self.serialize(&mut Serializer::with_formatter(&mut line, Printable))?;
+        line.push(b'\n');
+        Ok(line)
+    }
+
     /// A denial that is still to be filled in: `Record { rule, .., ..Record::denied(time, run, layer) }`.
     pub fn denied(time: String, run: Arc<str>, layer: Layer) -> Self {
         Self {
@@ -147,5 +157,45 @@ impl Record {
             duration_ms: None,
             proxy_status: None,
         }
+    }
+}
+
+/// JSON that a terminal shows as it is, and that every reader splits into the same lines: the agent names its processes, and
+/// some take U+009B for the start of a control sequence, or U+2028 for the end of a line.
+struct Printable;
+
+impl Formatter for Printable {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for character in fragment.chars() {
+            if matches!(character, ' '..='~') {
+                write!(writer, "{character}")?;
+                continue;
+            }
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line_of_printable_ascii_that_says_exactly_what_was_tried() {
+        let name = "a\"b\\\n\u{1b}[2J\u{7f}\u{85}\u{9b}1A\u{2028}\u{e9}\u{1f980}";
+        let process = ProcessInfo { comm: Some(name.to_owned()), ..ProcessInfo::default() };
+        let record = Record { process, ..Record::denied("t".into(), "r".into(), Layer::Kernel) };
+        let line = String::from_utf8(record.to_line().unwrap()).unwrap();
+        let text = line.strip_suffix('\n').unwrap();
+        assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text}");
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(json["comm"], name);
     }
 }
