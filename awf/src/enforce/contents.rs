@@ -96,3 +96,97 @@ fn words(address: Ipv6Addr) -> [u32; 4] {
     #[expect(clippy::cast_possible_truncation, reason = "a word is taken of it")]
     [96, 64, 32, 0].map(|shift| (bits >> shift) as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use awf_common::decide::{Destination, Door, Transport, Verdict, decide, packet_stays_inside};
+    use awf_common::guard::{self, is_inward4};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::Scheme;
+
+    /// Addresses inside, outside and on both lists.
+    fn address() -> impl Strategy<Value = Ipv4Addr> {
+        let known = ["10.0.0.1", "169.254.169.254", "93.184.216.34", "172.30.0.10", "172.30.0.20"];
+        prop_oneof![
+            prop::sample::select(known.map(|text| text.parse().unwrap()).to_vec()),
+            Just(addresses::DOOR),
+            any::<u32>().prop_map(Ipv4Addr::from),
+        ]
+    }
+
+    fn port() -> impl Strategy<Value = u16> {
+        prop_oneof![prop::sample::select(vec![0, 22, 53, 80, 443, 3128, 8080]), any::<u16>()]
+    }
+
+    fn policy() -> impl Strategy<Value = Policy> {
+        let entry = prop_oneof![
+            address().prop_map(|address| address.to_string()),
+            prop::sample::select(vec!["example.com".to_owned(), "*.example.org".to_owned()]),
+        ];
+        let list = || prop::collection::vec(entry.clone(), 0..5);
+        let accepted = |(allow, block): (Vec<String>, Vec<String>)| {
+            Policy::resolve(&allow, &block).ok().map(|(policy, _warnings)| policy)
+        };
+        (list(), list()).prop_filter_map("a list with an address of nobody", accepted)
+    }
+
+    /// Whether the policy lets any request to this host and port through.
+    fn allows(policy: &Policy, host: &str, port: u16) -> bool {
+        [Scheme::Tls, Scheme::Http].iter().any(|scheme| policy.decide(host, port, *scheme).allow)
+    }
+
+    proptest! {
+        #[test]
+        fn the_kernel_leads_to_the_relay_or_keeps_inside_and_never_lets_out(
+            policy in policy(), address in address(), port in port(), is_tcp: bool,
+        ) {
+            let config = Contents::of(&policy, &[], &[]).agent;
+            let transport = if is_tcp { Transport::Tcp } else { Transport::Udp };
+            let local = address.is_loopback() || address.is_unspecified();
+            let own = local || address == addresses::AGENT;
+            match decide(&config, transport, Destination::V4(address.into()), port) {
+                Verdict::Pass => prop_assert!(own),
+                Verdict::Lead(Door::Transparent) => {
+                    prop_assert!(is_tcp && policy.tcp_ports().contains(&port));
+                }
+                Verdict::Lead(Door::Proxy) => prop_assert!(is_tcp && address == addresses::PROXY),
+                Verdict::Lead(Door::Name) => prop_assert_eq!(port, 53),
+                // The other direction: the kernel stands in the way of nothing that is allowed.
+                Verdict::Refuse(_) => {
+                    let elsewhere = is_tcp && !own && address != addresses::PROXY;
+                    prop_assert!(!(elsewhere && allows(&policy, "www.example.org", port)));
+                }
+            }
+            if packet_stays_inside(&config, address.into(), port) {
+                prop_assert!(own);
+            }
+        }
+
+        #[test]
+        fn the_guard_opens_inward_addresses_only_where_the_policy_names_them(
+            policy in policy(),
+            (address, own, resolver) in (address(), address(), address()),
+            port in port(),
+        ) {
+            let contents = Contents::of(&policy, &[resolver.into()], &[own.into()]);
+            let number = u32::from(address);
+            let listed = Listed(contents.listed4.get(&number).copied().unwrap_or_default());
+            let inward = is_inward4(number);
+            let passes = |transport| {
+                guard::decide(&contents.proxy, transport, inward, port, listed) == Verdict::Pass
+            };
+            let asks = port == 53 && address == resolver;
+            prop_assert!(!passes(Transport::Udp) || asks);
+            if passes(Transport::Tcp) && !asks {
+                prop_assert!(policy.tcp_ports().contains(&port));
+                let named = allows(&policy, &address.to_string(), port);
+                prop_assert!(named || (!inward && address != own));
+            }
+            if policy.blocked_ips().any(|blocked| blocked == address) {
+                prop_assert!(!listed.says(Listed::ALLOWED));
+            }
+        }
+    }
+}

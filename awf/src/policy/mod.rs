@@ -302,4 +302,6 @@ fn is_resolvable(name: &str) -> bool {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -217,6 +217,8 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn vec16(body: &[u8]) -> Vec<u8> {
@@ -440,6 +442,31 @@ mod tests {
             if let Hello::Found(ClientHello { sni: Some(name), .. }) = parse(&wire) {
                 assert_eq!(names::canonical(&name).as_ref(), Ok(&name));
             }
+        }
+    }
+
+    /// A hello that may be sound: records of any size, a few bytes changed.
+    fn wire() -> impl Strategy<Value = Vec<u8>> {
+        let name = prop::option::of("[a-zA-Z0-9_-]{1,9}(\\.[a-z0-9]{1,5}){0,3}");
+        let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
+        (name, 1..400_usize, changes, 0..9_usize).prop_map(|(name, size, changes, more)| {
+            let name = name.map(|name| server_name(name.as_bytes())).unwrap_or_default();
+            let mut wire = records(&message(&[extension(43, &[2, 3, 4]), name].concat()), size);
+            for (at, byte) in changes {
+                let at = at.index(wire.len());
+                wire[at] = byte;
+            }
+            wire.extend(vec![22; more]);
+            wire
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_answer_is_that_of_the_whole_wherever_the_bytes_are_cut(wire in wire()) {
+            let answers = (1..=wire.len()).map(|end| parse(&wire[..end]));
+            let first = answers.into_iter().find(|answer| *answer != Hello::Need);
+            prop_assert_eq!(first.unwrap_or(Hello::Need), parse(&wire));
         }
     }
 }

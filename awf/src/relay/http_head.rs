@@ -256,6 +256,8 @@ fn printable(raw: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn name(host: &str, port: Option<u16>) -> Authority {
@@ -510,6 +512,41 @@ mod tests {
                         assert_eq!(names::canonical(&name).as_ref(), Ok(&name));
                     }
                 }
+            }
+        }
+    }
+
+    /// A head that may be sound, with bytes behind it.
+    fn wire() -> impl Strategy<Value = Vec<u8>> {
+        let target = prop_oneof![
+            Just("CONNECT a.example:443"),
+            Just("GET http://a.example:80/x?y"),
+            Just("GET /x"),
+        ];
+        let field = "(Host: b.example(:80)?|X: y|host:c|User-Agent: z|Y:)(\r\n|\r\n|\r\n|\n|\r)";
+        let odd = prop::sample::select(b"\r\n :/@#?[]\\%\0.,\x80\xff0".to_vec());
+        let changes = prop::collection::vec((any::<prop::sample::Index>(), odd), 0..2);
+        let fields = prop::collection::vec(field, 0..4);
+        (target, fields, changes).prop_map(|(target, fields, changes)| {
+            let head = format!("{target} HTTP/1.1\r\n{}\r\nbody", fields.concat());
+            let mut wire = head.into_bytes();
+            for (at, byte) in changes {
+                let at = at.index(wire.len());
+                wire[at] = byte;
+            }
+            wire
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_answer_is_that_of_the_whole_wherever_the_bytes_are_cut(wire in wire()) {
+            let answers = (1..=wire.len()).map(|end| parse(&wire[..end]));
+            let first = answers.into_iter().find(|answer| *answer != Head::Need);
+            match (first.unwrap_or(Head::Need), parse(&wire)) {
+                // Which of two faults is told hangs on what has come; that there is one does not.
+                (Head::Malformed(_), Head::Malformed(_)) => {}
+                (first, whole) => prop_assert_eq!(first, whole),
             }
         }
     }
