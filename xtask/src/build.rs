@@ -40,7 +40,8 @@ pub(crate) fn target_directory() -> Result<PathBuf> {
     Ok(PathBuf::from(directory.context("cargo names no target directory")?))
 }
 
-fn host_triple() -> Result<String> {
+/// The target of this machine.
+pub(crate) fn host_triple() -> Result<String> {
     let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
         .arg("-vV")
         .output()

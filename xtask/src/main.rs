@@ -4,6 +4,7 @@
 
 mod bench;
 mod build;
+mod fuzz;
 mod install;
 mod run;
 mod setup;

@@ -38,6 +38,9 @@ const CLIENTS: [(&str, &str); 9] = [
 /// Packages that the clients tier needs beside them.
 const PYTHON: [&str; 3] = ["python3-requests", "python3-aiohttp", "python3-pip"];
 
+/// What compiles libFuzzer.
+const FUZZER: &str = "g++";
+
 /// What a machine must be able to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -63,23 +66,25 @@ pub(crate) struct Setup {
 impl Setup {
     /// Installs what is missing.
     pub(crate) fn run(&self) -> Result<()> {
-        ensure(self.yes, &missing_packages(Purpose::Test)?)
+        ensure(self.yes, Purpose::Test)
     }
 }
 
 /// What `run`, `test` and `bench` call first: does nothing on a machine that has everything.
 pub(crate) fn complete(purpose: Purpose) -> Result<()> {
-    ensure(false, &missing_packages(purpose)?)
+    ensure(false, purpose)
 }
 
-fn ensure(yes: bool, packages: &[String]) -> Result<()> {
+fn ensure(yes: bool, purpose: Purpose) -> Result<()> {
+    let packages = missing_packages(purpose)?;
     let linker = find("bpf-linker").is_none();
-    if packages.is_empty() && !linker {
+    let fuzzer = purpose == Purpose::Test && find("cargo-fuzz").is_none();
+    let built = [(linker, "bpf-linker"), (fuzzer, "cargo-fuzz")];
+    let built = built.iter().filter(|(missing, _name)| *missing);
+    let built = built.map(|(_missing, name)| format!("{name} (built from the crate registry)"));
+    let wanted: Vec<String> = packages.iter().cloned().chain(built).collect();
+    if wanted.is_empty() {
         return Ok(());
-    }
-    let mut wanted = packages.to_vec();
-    if linker {
-        wanted.push("bpf-linker (built from the crate registry)".to_owned());
     }
     eprintln!("awf needs: {}", wanted.join(", "));
     ensure!(yes || env::var_os("CI").is_some() || asked()?, "nothing was installed");
@@ -89,7 +94,7 @@ fn ensure(yes: bool, packages: &[String]) -> Result<()> {
             "install packages",
             root("apt-get")
                 .args(["install", "-y", "-q", "--no-install-recommends"])
-                .args(packages)
+                .args(&packages)
                 .env("DEBIAN_FRONTEND", "noninteractive"),
         )?;
     }
@@ -101,6 +106,10 @@ fn ensure(yes: bool, packages: &[String]) -> Result<()> {
                 .env("LLVM_PREFIX", LLVM_PREFIX)
                 .env("LLVM_SYS_221_PREFIX", LLVM_PREFIX),
         )?;
+    }
+    if fuzzer {
+        let mut install = Command::new("cargo");
+        step("build cargo-fuzz", install.args(["install", "cargo-fuzz", "--locked"]))?;
     }
     Ok(())
 }
@@ -126,6 +135,7 @@ fn missing_packages(purpose: Purpose) -> Result<Vec<String>> {
     if purpose == Purpose::Test {
         wanted.extend(PYTHON);
         wanted.extend(vm::PACKAGES);
+        wanted.push(FUZZER);
         let missing = CLIENTS.iter().filter(|(program, _package)| find(program).is_none());
         wanted.extend(missing.map(|(_program, package)| package));
     }

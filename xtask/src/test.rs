@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use xtask::lab::Lab;
 
 use crate::setup::{self, Purpose};
-use crate::{build, tidy, vm};
+use crate::{build, fuzz, tidy, vm};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -18,6 +18,9 @@ pub(crate) struct Test {
     tier: Option<Tier>,
     /// Only tests whose name contains this.
     filter: Option<String>,
+    /// How long each fuzz target runs.
+    #[arg(long, value_name = "SECONDS", default_value_t = fuzz::SECONDS)]
+    seconds: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,6 +29,8 @@ enum Tier {
     Style,
     /// Unit, property, golden and table tests. Needs nothing.
     Pure,
+    /// Random bytes for everything that reads them, guided by coverage. Needs nothing.
+    Fuzz,
     /// The programs on real cgroups, and Squid against the policy. Needs root.
     Kernel,
     /// Whole runs in the lab. Needs root.
@@ -40,9 +45,10 @@ enum Tier {
     Vm,
 }
 
-const ALL: [Tier; 8] = [
+const ALL: [Tier; 9] = [
     Tier::Style,
     Tier::Pure,
+    Tier::Fuzz,
     Tier::Kernel,
     Tier::Native,
     Tier::Clients,
@@ -71,6 +77,7 @@ impl Test {
                     let slice = self.tier.is_none().then_some(vm::SLICE);
                     vm::test(&build::awf()?, filter.or(slice))?;
                 }
+                Tier::Fuzz => fuzz::run(filter, self.seconds)?,
                 _ => {
                     if session.is_none() {
                         session = Some(Session::begin()?);
@@ -88,7 +95,7 @@ impl Test {
 
 fn binaries(tier: Tier) -> &'static [&'static str] {
     match tier {
-        Tier::Style | Tier::Pure | Tier::Vm => &[],
+        Tier::Style | Tier::Pure | Tier::Fuzz | Tier::Vm => &[],
         Tier::Kernel => &["kernel", "squid_agreement"],
         Tier::Native => &["native"],
         Tier::Clients => &["clients", "runtimes"],
@@ -100,6 +107,8 @@ fn binaries(tier: Tier) -> &'static [&'static str] {
 fn style() -> Result<()> {
     tidy::run()?;
     check("formatting", build::cargo().args(["fmt", "--all", "--check"]))?;
+    let fuzz = ["fmt", "--check", "--manifest-path", "tests/fuzz/Cargo.toml"];
+    check("formatting of the fuzz targets", build::cargo().args(fuzz))?;
     let lints = ["clippy", "--quiet", "--locked", "--workspace", "--all-targets"];
     check(
         "lints",

@@ -80,7 +80,8 @@ pub fn count(counts: &Counts, counter: Counter) -> u64 {
     counts.get(&(counter as u32), 0).map(|slots| slots.iter().sum()).unwrap_or_default()
 }
 
-fn to_record(refusal: &Refusal, journal: &Journal, names: &NameTable) -> Record {
+/// The record of a refusal.
+pub fn to_record(refusal: &Refusal, journal: &Journal, names: &NameTable) -> Record {
     let reason = Reason::from_number(refusal.reason).unwrap_or(Reason::Internal);
     let address = address_of(refusal);
     let name = match address {

@@ -19,7 +19,7 @@ mod spec;
 mod stdio;
 mod sys;
 pub mod watch;
-mod wire;
+pub mod wire;
 
 use std::path::Path;
 

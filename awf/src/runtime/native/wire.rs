@@ -21,7 +21,7 @@ const PACKET: usize = 64 * 1024;
 
 /// Loader to init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Order {
+pub enum Order {
     /// Enforcement is proved; execute the command.
     Go,
     /// Deliver this signal to the command.
@@ -30,7 +30,7 @@ pub(super) enum Order {
 
 /// Init to loader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Notice {
+pub enum Notice {
     /// A line of the probe's report.
     Report(String),
     /// The probe has ended; init waits for [`Order::Go`].
