@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use super::usage::UsageError;
+use super::usage::{UsageError, presentable};
 use crate::exit;
 
 /// Headings under which `--help` groups the options.
@@ -233,9 +233,7 @@ fn unknown(error: &clap::Error, text: &str) -> UsageError {
 fn syntax(text: &str) -> UsageError {
     let first = text.split("\n\n").next().unwrap_or(text);
     let sentence = first.strip_prefix("error: ").unwrap_or(first).trim();
-    // clap quotes what was typed as it is.
-    let control = |c: char| c.is_control() && c != '\n';
-    UsageError::Syntax { sentence: sentence.replace(control, "\u{fffd}") }
+    UsageError::Syntax { sentence: presentable(sentence) }
 }
 
 #[cfg(test)]

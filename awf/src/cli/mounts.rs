@@ -231,5 +231,7 @@ mod tests {
             let sentence = mounts(&["/etc:/e:ro", other]).unwrap_err().to_string();
             assert!(sentence.contains("/e already shows /etc"), "{sentence}");
         }
+        let sentence = mounts(&["/etc:/\u{17}", "/usr:/\u{17}"]).unwrap_err().to_string();
+        assert!(sentence.contains("/\u{fffd} already shows /etc"), "{sentence}");
     }
 }

@@ -71,7 +71,7 @@ impl UsageError {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        let (problem, remedy) = (problem.into(), remedy.into());
+        let (problem, remedy) = (presentable(&problem.into()), remedy.into());
         Self::Value { flag, value: value.to_owned(), problem, remedy }
     }
 
@@ -79,4 +79,9 @@ impl UsageError {
     pub(super) fn file(flag: &'static str, path: &Path, source: io::Error) -> Self {
         Self::File { flag, path: path.to_owned(), source }
     }
+}
+
+/// A sentence that quotes what was typed, without its control characters.
+pub(super) fn presentable(sentence: &str) -> String {
+    sentence.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
 }
