@@ -73,6 +73,29 @@ fn after_a_failure_the_report_names_what_was_denied_and_the_flag() {
     );
 }
 
+/// Is refused under a process name, and asks for a domain name, that hold a line of their own.
+const FORGERY: &str = r#"
+import socket
+open("/proc/self/comm", "w").write("x\n[INFO] Hi\r")
+socket.socket().connect_ex(("93.184.216.34", 22))
+resolver = socket.socket(type=socket.SOCK_DGRAM)
+question = b"\0\1\1\0\0\1\0\0\0\0\0\0\x0ba\n[INFO] Ho\3net\0\0\1\0\1"
+resolver.sendto(question, ("8.8.8.8", 53))
+resolver.recv(512)
+exit(1)
+"#;
+
+#[test]
+fn nothing_the_agent_names_becomes_a_line_of_awf() {
+    let outcome = Run::new().run(&format!("{PYTHON} -c '{FORGERY}'")).failed();
+    for named in [r"by x\u{a}[INFO] Hi\u{d}:", r"Blocked: a\012\[INFO\]\040Ho.net."] {
+        assert!(outcome.stderr.contains(named), "{named}: {outcome:#?}");
+    }
+    assert!(!outcome.stderr.contains('\r'), "{outcome:#?}");
+    assert!(!outcome.stderr.contains("\n[INFO] H"), "{outcome:#?}");
+    outcome.recorded(&[("comm", "x\n[INFO] Hi\r".into()), ("port", 22.into())]);
+}
+
 #[test]
 fn the_proposed_flag_allows_what_was_denied() {
     let line = "curl -sS -o /dev/null https://denied.example.net/ && curl -sS -o /dev/null https://example.org/";
