@@ -290,7 +290,23 @@ pub(super) fn take_rights<S>(message: &mut RecvMsg<'_, '_, S>) -> nix::Result<Ve
 pub(super) fn close_at_exec() -> io::Result<()> {
     let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
     // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed here, so every owner stays right.
-    done(unsafe { libc::close_range(3, u32::MAX, flags) }.into())
+    match done(unsafe { libc::close_range(3, u32::MAX, flags) }.into()) {
+        // The flag is of 5.11.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => close_each_at_exec(),
+        marked => marked,
+    }
+}
+
+fn close_each_at_exec() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let fd: RawFd = name.to_string_lossy().parse().map_err(io::Error::other)?;
+        if fd > 2 {
+            // SAFETY: takes numbers, closes nothing.
+            done(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
+        }
+    }
+    Ok(())
 }
 
 /// Make the pseudo-terminal of `master` usable and open its other end.
