@@ -17,7 +17,10 @@ pub enum State {
     /// Not ready yet.
     Starting,
     /// A denied CONNECT was answered with 403: listeners, key and rules work.
-    Ready,
+    Ready {
+        /// Squid's process.
+        pid: u32,
+    },
     /// It died too often, or never came up.
     Failed,
 }

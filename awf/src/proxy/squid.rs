@@ -27,6 +27,10 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const PROBE_PAUSE: Duration = Duration::from_millis(2);
 /// How long one probe may take.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a running Squid is asked whether it still answers, and how many questions in a row it may leave open: one may
+/// have met an awf that was stopped itself. A hung Squid is replaced after 20 s at most.
+const CHECK_PAUSE: Duration = Duration::from_secs(5);
+const MISSES: u32 = 2;
 /// Restarts within a run. More deaths than that are not an accident.
 const RESTARTS: u32 = 5;
 
@@ -121,23 +125,45 @@ async fn supervise(spec: Spec, first: Child, state: watch::Sender<State>, stop: 
     state.send_replace(State::Failed);
 }
 
-fn reason(ended: &Result<()>) -> String {
+fn reason(ended: &Result<End>) -> String {
     match ended {
-        Ok(()) => "died and is started again".to_owned(),
+        Ok(End::Died) => "died and is started again".to_owned(),
+        Ok(End::Hung) => "does not answer any more and is started again".to_owned(),
         Err(error) => format!("could not be started: {error:#}"),
     }
 }
 
-/// One life: `Ok` if it died after it had been ready, an error if it never was.
-async fn run_once(spec: &Spec, squid: &mut Child, state: &watch::Sender<State>) -> Result<()> {
+/// How a life ended that had begun.
+enum End {
+    Died,
+    Hung,
+}
+
+/// One life; an error if it was never ready.
+async fn run_once(spec: &Spec, squid: &mut Child, state: &watch::Sender<State>) -> Result<End> {
+    let pid = squid.id().context("Squid has ended")?;
     tokio::select! {
         ready = wait_until_ready(spec) => ready?,
         status = squid.wait() => bail!("it ended with {}", status.context("wait for Squid")?),
     }
-    state.send_replace(State::Ready);
-    let status = squid.wait().await.context("wait for Squid")?;
-    tracing::debug!("Squid ended with {status}");
-    Ok(())
+    state.send_replace(State::Ready { pid });
+    tokio::select! {
+        status = squid.wait() => {
+            tracing::debug!("Squid ended with {}", status.context("wait for Squid")?);
+            Ok(End::Died)
+        }
+        () = wait_until_silent(spec) => Ok(End::Hung),
+    }
+}
+
+/// Ends when Squid takes connections, as the kernel does for it, and answers none.
+async fn wait_until_silent(spec: &Spec) {
+    let mut misses = 0;
+    while misses < MISSES {
+        sleep(CHECK_PAUSE).await;
+        let silent = timeout(PROBE_PATIENCE, probe(spec)).await.is_err();
+        misses = if silent { misses + 1 } else { 0 };
+    }
 }
 
 async fn wait_until_ready(spec: &Spec) -> Result<()> {

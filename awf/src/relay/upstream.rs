@@ -199,7 +199,7 @@ impl Upstream {
         let settled =
             timeout(START_PATIENCE, state.wait_for(|state| *state != State::Starting)).await;
         match settled {
-            Ok(Ok(state)) if *state == State::Ready => Ok(()),
+            Ok(Ok(state)) if matches!(*state, State::Ready { .. }) => Ok(()),
             Ok(_) => Err(io::Error::other("the proxy is not running")),
             Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
         }
