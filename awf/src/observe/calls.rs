@@ -1,13 +1,13 @@
 //! Calls that the system call filter refused: from question to record.
 
-use super::journal::{Journal, monotonic_ns};
+use super::journal::Journal;
 use super::processes;
 use super::record::{Layer, Record};
 use crate::runtime::native::watch::Blocked;
 
 /// Puts a refused call on record.
 pub fn record(journal: &Journal, blocked: &Blocked) {
-    if !journal.covers(monotonic_ns()) {
+    if !journal.covers_now() {
         return;
     }
     let (rule, protocol) = match blocked.call.name() {

@@ -4,7 +4,7 @@
 //! Must never: make an attempt wait. When the queue is full or the disk is, the record is lost and counted.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,10 +16,12 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::record::{Record, Verdict};
+use super::record::{Layer, Record, Verdict};
 
 /// Records that may wait for the disk. At some 500 bytes each it bounds the memory of a flood to 4 MiB.
 const QUEUE: usize = 8192;
+/// Nanoseconds of a second.
+const SECOND_NS: i64 = 1_000_000_000;
 /// Denied destinations kept for the report. A longer list helps nobody; the file has them all.
 const DENIALS: usize = 200;
 
@@ -33,7 +35,7 @@ pub struct Journal {
     tally: Mutex<Tally>,
     lost: Arc<AtomicU64>,
     stray: AtomicU64,
-    /// `CLOCK_MONOTONIC` nanoseconds since when attempts are the command's; before, they are the probe's.
+    /// The kernel's time since when attempts are the command's; before, they are the probe's.
     since: AtomicU64,
 }
 
@@ -101,12 +103,17 @@ impl Journal {
 
     /// Begins: what was tried before was the probe's doing and is no record of the command.
     pub fn begin(&self) {
-        self.since.store(monotonic_ns(), Ordering::Release);
+        self.since.store(self.clock.kernel_ns(), Ordering::Release);
     }
 
     /// Whether an attempt of this time is the command's.
     pub fn covers(&self, ktime_ns: u64) -> bool {
         ktime_ns >= self.since.load(Ordering::Acquire)
+    }
+
+    /// Whether an attempt made now is the command's.
+    pub fn covers_now(&self) -> bool {
+        self.covers(self.clock.kernel_ns())
     }
 
     /// Queues a record.
@@ -122,6 +129,16 @@ impl Journal {
         if queued != Some(true) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Says since when nobody can know that the record is complete.
+    pub fn enforcement_lost(&self, reason: &anyhow::Error) {
+        self.write(Record {
+            verdict: Verdict::Error,
+            rule: "enforcement-lost".to_owned(),
+            reason: format!("{reason:#}"),
+            ..Record::denied(self.clock.of_now(), self.run(), Layer::Kernel)
+        });
     }
 
     /// Counts a connection to a door that no program led there.
@@ -201,15 +218,29 @@ fn write_one(out: &mut BufWriter<File>, record: &Record) -> std::io::Result<()> 
 pub struct Clock {
     /// Nanoseconds between the Unix epoch and the boot.
     boot_ns: i128,
+    /// Nanoseconds by which our time namespace puts `CLOCK_MONOTONIC` forward.
+    offset_ns: i64,
 }
 
 impl Clock {
     /// Compares both clocks now.
     fn now() -> Self {
-        Self { boot_ns: Timestamp::now().as_nanosecond() - i128::from(monotonic_ns()) }
+        // Absent from kernels without time namespaces (CONFIG_TIME_NS, since 5.6).
+        let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        let clock = Self { boot_ns: 0, offset_ns: monotonic_offset(&offsets).unwrap_or(0) };
+        let boot_ns = Timestamp::now().as_nanosecond() - i128::from(clock.kernel_ns());
+        Self { boot_ns, ..clock }
     }
 
-    /// The date of a `CLOCK_MONOTONIC` time: RFC 3339, UTC, microseconds.
+    /// Now by the clock of the programs (`bpf_ktime_get_ns`), which knows no namespaces.
+    fn kernel_ns(&self) -> u64 {
+        // It cannot fail: the kernel always has this clock.
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+        let now = now.map_or(0, |now| now.tv_sec() * SECOND_NS + now.tv_nsec());
+        u64::try_from(now - self.offset_ns).unwrap_or(0)
+    }
+
+    /// The date of a time of the kernel's: RFC 3339, UTC, microseconds.
     pub fn of_ktime(&self, ktime_ns: u64) -> String {
         Self::text(self.boot_ns + i128::from(ktime_ns))
     }
@@ -225,11 +256,21 @@ impl Clock {
     }
 }
 
-/// The kernel's monotonic clock, which cannot fail.
-pub(crate) fn monotonic_ns() -> u64 {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
-    now.map_or(0, |now| {
-        let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
-        seconds * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0)
-    })
+/// Nanoseconds of the line `monotonic SECONDS NANOSECONDS` (`time_namespaces(7)`).
+fn monotonic_offset(offsets: &str) -> Option<i64> {
+    let line = offsets.lines().find_map(|line| line.strip_prefix("monotonic"))?;
+    let mut numbers = line.split_whitespace().map(str::parse::<i64>);
+    Some(numbers.next()?.ok()? * SECOND_NS + numbers.next()?.ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read() {
+        let offsets = "monotonic        -100         5\nboottime           7         0\n";
+        assert_eq!(monotonic_offset(offsets), Some(-99_999_999_995));
+        assert_eq!(monotonic_offset(""), None);
+    }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use super::journal::{Journal, monotonic_ns};
+use super::journal::Journal;
 use super::record::{Layer, NameSource, Record};
 use crate::doors::name::{Asked, Outcome};
 use crate::policy::{Policy, Scheme};
@@ -30,7 +30,7 @@ impl Recorder {
 
     /// Records a question if its name is denied and new.
     pub fn record(&self, asked: &Asked<'_>) {
-        if !self.journal.covers(monotonic_ns()) {
+        if !self.journal.covers_now() {
             return;
         }
         if matches!(asked.outcome, Outcome::Host(_) | Outcome::Pointer(_) | Outcome::Refused) {

@@ -18,7 +18,8 @@ pub enum Verdict {
     Allow,
     /// It was refused.
     Deny,
-    /// It was allowed, but ended by a fault on the way: no such name, the origin did not answer.
+    /// It was allowed, but ended by a fault on the way: no such name, the origin did not answer. Without a destination: the
+    /// run itself was at fault, and the record may lack what follows.
     Error,
 }
 
