@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use super::HostError;
 use super::caller::{Caller, Variables};
 
@@ -52,6 +54,11 @@ pub enum SystemDirKind {
     Link(PathBuf),
     /// Nothing, or something else.
     Missing,
+}
+
+/// How many files a process may open, soft and hard limit; both as good as endless where the kernel does not tell.
+pub(super) fn open_files() -> (u64, u64) {
+    getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX))
 }
 
 /// The text of `/etc/group`, empty if unreadable.

@@ -93,6 +93,8 @@ pub struct Host {
     pub groups: String,
     /// Every mount point, as the sandbox must repeat those below what it shows.
     pub mount_points: Vec<PathBuf>,
+    /// How many files a process of the caller may open: soft and hard limit.
+    pub open_files: (u64, u64),
     /// What the user should be told once.
     pub notices: Vec<String>,
 }
@@ -123,6 +125,7 @@ impl Host {
             path_entries: machine::path_entries(&caller.env),
             ca_bundle: machine::ca_bundle(),
             tool_cache: machine::tool_cache(&caller),
+            open_files: machine::open_files(),
             caller,
             notices,
         })
@@ -154,6 +157,7 @@ impl Host {
             path_entries: Vec::new(),
             ca_bundle: Some("/etc/ssl/certs/ca-certificates.crt".into()),
             tool_cache: None,
+            open_files: (1024, 1024),
             notices: Vec::new(),
         }
     }

@@ -14,7 +14,7 @@ pub struct Limits {
     pub controllers: Vec<&'static str>,
     /// Control files of the agent's cgroup and what is written to them.
     pub files: Vec<(&'static str, String)>,
-    /// Limits of each process, where there is no controller.
+    /// Limits of each process: the caller's own, and those for which there is no controller.
     pub rlimits: Vec<Rlimit>,
     /// What the user should know.
     pub notices: Vec<String>,
@@ -28,8 +28,11 @@ const PIDS_MAX: u64 = 4_194_304;
 
 impl Limits {
     /// Chooses for each limit the best means this machine has.
-    pub fn of(settings: &Settings, cgroup: &CgroupMount) -> Self {
+    pub fn of(settings: &Settings, cgroup: &CgroupMount, open_files: (u64, u64)) -> Self {
         let mut limits = Self::default();
+        // awf raises its own; programs that use select(2) misbehave under a higher one than their caller's.
+        let (soft, hard) = open_files;
+        limits.rlimits.push(Rlimit { resource: Resource::OpenFiles, soft, hard });
         let has = |controller: &str| cgroup.controllers.iter().any(|name| name == controller);
         let (memory, pids) = (settings.memory_bytes, settings.pids.min(PIDS_MAX));
         if has("memory") {

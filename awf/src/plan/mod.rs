@@ -121,7 +121,7 @@ impl Plan {
         let squid = host.squid.clone().ok_or(PlanError::SquidMissing)?;
         let paths = Paths::new(&draw.id, settings, host, cgroup);
         let resolvers = settings.dns_servers.clone().unwrap_or_else(|| host.resolvers.clone());
-        let limits = Limits::of(settings, cgroup);
+        let limits = Limits::of(settings, cgroup, host.open_files);
         let (agent, mut notices) = agent(settings, host, &paths, &limits);
         notices
             .splice(0..0, host.notices.iter().chain(&settings.notices).chain(&warnings).cloned());

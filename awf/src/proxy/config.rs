@@ -109,7 +109,7 @@ const PROCESS: &str = "\
 pid_filename none
 pinger_enable off
 shutdown_lifetime 0 seconds
-max_filedescriptors 4096
+max_filedescriptors 9216
 umask 022
 logfile_rotate 0
 memory_pools off

@@ -10,6 +10,7 @@ pub mod client_hello;
 pub mod http_head;
 pub mod proxy_header;
 pub mod pump;
+pub mod capacity;
 mod attempt;
 mod explicit;
 mod first_bytes;
@@ -34,8 +35,6 @@ use crate::policy::Policy;
 use attempt::{Attempt, Ending};
 pub use upstream::Upstream;
 
-/// Connections served at a time; more wait in the door's backlog. Squid needs two descriptors for each tunnel.
-const CONNECTIONS: usize = 4096;
 /// Denied attempts that wait to be shown to Squid for its log. More are on our own record only.
 const MARKERS: usize = 64;
 /// Pause after a failed accept (out of descriptors), so that the loop does not spin.
@@ -73,7 +72,7 @@ impl Relay {
             policy,
             upstream,
             journal,
-            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            connections: Arc::new(Semaphore::new(capacity::connections())),
             markers: Arc::new(Semaphore::new(MARKERS)),
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
