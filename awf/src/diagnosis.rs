@@ -45,7 +45,9 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
                 }
                 EnforceError::Attach { .. } => Exit::ProgramsRefused,
                 EnforceError::Cgroup { .. } => Exit::NoCgroup2,
-                EnforceError::WrongCgroup { .. } | EnforceError::Unproved(_) => Exit::Unproved,
+                EnforceError::WrongCgroup { .. }
+                | EnforceError::Moved { .. }
+                | EnforceError::Unproved(_) => Exit::Unproved,
             };
         }
     }

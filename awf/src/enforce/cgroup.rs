@@ -52,6 +52,12 @@ impl Cgroup {
         }
     }
 
+    /// Processes that the kernel killed because its memory limit was reached. `None` without the controller.
+    pub fn killed_for_memory(&self) -> Option<u64> {
+        let events = fs::read_to_string(self.path.join("memory.events")).ok()?;
+        events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
+    }
+
     /// Kills every task in it and below, and waits until they are gone.
     pub fn kill(&self) -> io::Result<()> {
         kill(&self.path)

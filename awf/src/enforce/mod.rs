@@ -8,6 +8,7 @@ pub mod contents;
 pub mod object;
 pub mod attach;
 pub mod cgroup;
+pub mod membership;
 pub mod prove;
 mod sys;
 
@@ -57,15 +58,24 @@ pub enum EnforceError {
     },
     /// A link governs another cgroup than the one the agent is in.
     #[error(
-        "the link of {program} governs cgroup {link}, not {cgroup}: the cgroup was replaced while awf started"
+        "the link of {program} governs cgroup {link} and not {cgroup}: somebody replaced the cgroup or, if it is 0, detached \
+         the program"
     )]
     WrongCgroup {
         /// Name of the program.
         program: &'static str,
-        /// cgroup id of the link.
+        /// cgroup id of the link; 0 if it governs none.
         link: u64,
         /// cgroup id of the directory.
         cgroup: u64,
+    },
+    /// A process is out of reach of the programs.
+    #[error("process {pid} was moved out of cgroup {cgroup}")]
+    Moved {
+        /// Its id.
+        pid: u32,
+        /// Path of the cgroup it belongs to.
+        cgroup: String,
     },
     /// The cgroup could not be made or used.
     #[error("cgroup {path}: {source}")]

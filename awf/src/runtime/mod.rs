@@ -109,6 +109,11 @@ impl Running {
         }
     }
 
+    /// The first process of the sandbox, of which all others descend.
+    pub fn first(&self) -> u32 {
+        self.agent.pid()
+    }
+
     /// Delivers a signal to the command.
     pub async fn signal(&self, number: i32) -> Result<()> {
         Ok(self.agent.signal(number).await?)

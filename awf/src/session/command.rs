@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use super::guard::Guard;
 use super::terminal::Terminal;
-use crate::enforce::{Cgroup, Links};
 use crate::exit::Exit;
+use crate::observe::journal::Journal;
 use crate::runtime::Running;
 use crate::runtime::native::Exit as RanTo;
 
@@ -17,24 +18,6 @@ use crate::runtime::native::Exit as RanTo;
 const GRACE: Duration = Duration::from_secs(3);
 /// The same when its time is over (the original's).
 const TIMEOUT_GRACE: Duration = Duration::from_secs(10);
-/// How often the links are checked while the command runs. Detaching one takes root outside the sandbox; what is bounded
-/// here is how long such a run goes on.
-const CHECK: Duration = Duration::from_secs(1);
-
-/// The attached programs and whom they govern.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Enforcement<'a> {
-    pub(super) links: &'a Links,
-    pub(super) agent: &'a Cgroup,
-    pub(super) proxy: &'a Cgroup,
-}
-
-impl Enforcement<'_> {
-    /// Whether every link still governs the cgroup it must govern.
-    pub(super) fn holds(self) -> Result<()> {
-        Ok(self.links.verify(self.agent, self.proxy)?)
-    }
-}
 
 /// Signals that awf passes on.
 pub(super) struct Signals {
@@ -63,22 +46,21 @@ impl Signals {
         })
     }
 
+    /// Waits until awf is told to end, and says how it then ends. Other signals stay for the command.
+    pub(super) async fn ending(&mut self) -> Exit {
+        tokio::select! {
+            _ = self.interrupt.recv() => Exit::Interrupted,
+            _ = self.terminate.recv() => Exit::Terminated,
+        }
+    }
+
     /// How awf ends if it was told to end already.
     pub(super) async fn pending(&mut self) -> Option<Exit> {
         tokio::select! {
             biased;
-            received = self.next() => match received {
-                Signal::SIGINT => Some(Exit::Interrupted),
-                Signal::SIGTERM => Some(Exit::Terminated),
-                _ => None,
-            },
+            exit = self.ending() => Some(exit),
             () = std::future::ready(()) => None,
         }
-    }
-
-    /// Waits until awf is told to end.
-    pub(super) async fn terminated(&mut self) {
-        while !matches!(self.next().await, Signal::SIGINT | Signal::SIGTERM) {}
     }
 
     /// The next signal.
@@ -106,11 +88,10 @@ pub(super) async fn supervise(
     signals: &mut Signals,
     terminal: Option<&Terminal>,
     timeout: Option<Duration>,
-    enforcement: Enforcement<'_>,
+    (mut guard, journal): (Guard<'_>, &Journal),
 ) -> Result<Exit> {
     // Without a limit: a year, which no timer of the runtime minds.
     let deadline = Instant::now() + timeout.unwrap_or(Duration::from_hours(365 * 24));
-    let mut check = interval(CHECK);
     loop {
         tokio::select! {
             ended = running.ended() => {
@@ -131,11 +112,12 @@ pub(super) async fn supervise(
                 return Ok(Exit::Timeout);
             }
             () = Terminal::resized(terminal) => {}
-            _ = check.tick() => if let Err(error) = enforcement.holds() {
-                tracing::error!("enforcement was lost, the command is killed: {error:#}");
+            error = guard.lost() => {
                 running.kill()?;
+                tracing::error!("enforcement was lost, the command is killed: {error:#}");
+                journal.enforcement_lost(&error);
                 return Ok(Exit::EnforcementLost);
-            },
+            }
         }
     }
 }

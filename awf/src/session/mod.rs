@@ -6,6 +6,7 @@
 
 pub mod run_dir;
 mod command;
+mod guard;
 pub mod logs;
 mod service;
 mod terminal;
@@ -15,9 +16,11 @@ use std::os::fd::AsFd as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use tokio::sync::watch::Receiver;
+use tokio::time::timeout;
 
 use crate::doors::Doors;
 use crate::enforce::{Cgroup, Links, Object, prove};
@@ -25,13 +28,18 @@ use crate::exit::Exit;
 use crate::observe::report;
 use crate::plan::Plan;
 use crate::plan::mounts::MountOp;
-use crate::proxy::{self, Squid};
+use crate::proxy::{self, Squid, State};
+use crate::relay::capacity;
 use crate::runtime::{Native, Prepared, Runtime as _};
-use command::{Enforcement, Signals, supervise};
+use command::{Signals, supervise};
+use guard::Enforcement;
 use logs::Leaving;
 use run_dir::{Owned, RunDir};
 use service::{Account, Service};
 use terminal::Terminal;
+
+/// How long the first process of the sandbox may outlive the command. All it has to do is to see it end.
+const LAST_PROCESS: Duration = Duration::from_secs(2);
 
 /// Runs the plan and gives the exit code of awf.
 pub async fn run(plan: Plan) -> Result<Exit> {
@@ -39,6 +47,7 @@ pub async fn run(plan: Plan) -> Result<Exit> {
         tracing::warn!("{notice}");
     }
     let mut signals = Signals::catch()?;
+    capacity::raise()?;
     let run_dir = RunDir::acquire(&plan.paths.run, owned(&plan))?;
     let outcome = match logs::prepare(&plan) {
         Ok(()) => {
@@ -125,22 +134,29 @@ async fn confine_and_run(plan: &Plan, signals: &mut Signals) -> Result<Exit> {
     // Another run may hold the name; then that run's socket is what the probe must not reach.
     let host_socket = SocketAddr::from_abstract_name(prove::attempts::HOST_SOCKET)
         .and_then(|name| UnixListener::bind_addr(&name));
-    let outcome = match Native
-        .prepare(&plan.agent, cgroups.agent.as_fd(), namespace.as_fd(), service.recorder())
-        .await
-    {
-        Ok(prepared) => {
-            tracing::debug!("sandbox at its gate after {:?}", began.elapsed());
-            let enforcement =
-                Enforcement { links: &links, agent: &cgroups.agent, proxy: &cgroups.proxy };
-            drop(host_socket);
-            prove_and_run(plan, prepared, &mut service, signals, enforcement).await
-        }
-        Err(error) => Err(error),
+    let (agent, proxy) = (&cgroups.agent, &cgroups.proxy);
+    let prepared =
+        Native.prepare(&plan.agent, agent.as_fd(), namespace.as_fd(), service.recorder());
+    let outcome = tokio::select! {
+        exit = signals.ending() => Ok(exit),
+        prepared = prepared => match prepared {
+            Ok(prepared) => {
+                tracing::debug!("sandbox at its gate after {:?}", began.elapsed());
+                drop(host_socket);
+                let guarded = (Enforcement { links: &links, agent, proxy }, squid.state());
+                prove_and_run(plan, prepared, &mut service, signals, guarded).await
+            }
+            Err(error) => Err(error),
+        },
     };
     // Nothing of the agent may live on while its connections are cut and, at last, its programs detached.
-    if let Err(error) = cgroups.agent.kill() {
+    if let Err(error) = agent.kill() {
         tracing::warn!("kill the command's last processes: {error}");
+    }
+    if let Some(killed @ 1..) = agent.killed_for_memory() {
+        tracing::warn!(
+            "out of memory: the kernel killed {killed} of the command's processes; see --memory-limit"
+        );
     }
     let account = service.stop(squid).await;
     if let Ok(exit) = &outcome {
@@ -155,7 +171,7 @@ async fn prove_and_run(
     mut prepared: Prepared,
     service: &mut Service,
     signals: &mut Signals,
-    enforcement: Enforcement<'_>,
+    (enforcement, squid): (Enforcement<'_>, Receiver<State>),
 ) -> Result<Exit> {
     for warning in prepared.warnings.drain(..) {
         tracing::warn!("{warning}");
@@ -171,12 +187,14 @@ async fn prove_and_run(
     let terminal = prepared.terminal.take().map(Terminal::join).transpose()?;
     tracing::info!("Executing agent command...");
     let mut running = prepared.start(confined).await?;
-    let exit =
-        supervise(&mut running, signals, terminal.as_ref(), plan.timeout, enforcement).await?;
-    running.gone().await?;
+    let guarded = (enforcement.guard(running.first(), squid), service.journal());
+    let exit = supervise(&mut running, signals, terminal.as_ref(), plan.timeout, guarded).await?;
+    // A first process that was stopped from outside never ends: given up, it is killed.
+    if let Ok(gone) = timeout(LAST_PROCESS, running.gone()).await {
+        gone?;
+    }
     if let Some(terminal) = terminal {
-        let ending = matches!(exit, Exit::Interrupted | Exit::Terminated | Exit::Timeout);
-        terminal.leave(ending, signals).await;
+        terminal.leave(!matches!(exit, Exit::Agent(_)), signals).await;
     }
     Ok(exit)
 }

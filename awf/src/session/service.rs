@@ -115,6 +115,11 @@ impl Service {
         Ok(())
     }
 
+    /// The record.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     /// Ends everything in the order in which the record stays complete: connections, Squid, the kernel's refusals, the file.
     pub(super) async fn stop(self, squid: Squid) -> Account {
         self.relay.close(CLOSE_PATIENCE).await;

@@ -79,7 +79,7 @@ impl Terminal {
             if ending {
                 sleep(LAST_OUTPUT).await;
             } else {
-                signals.terminated().await;
+                let _how = signals.ending().await;
             }
         };
         tokio::select! {

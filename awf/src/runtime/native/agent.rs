@@ -56,7 +56,7 @@ pub enum Message {
 pub struct Agent {
     control: AsyncFd<OwnedFd>,
     outer: AsyncFd<OwnedFd>,
-    pid: i32,
+    pid: u32,
     reaped: bool,
 }
 
@@ -94,13 +94,13 @@ impl Agent {
         Ok(Self {
             control: sys::watch(control, Interest::READABLE | Interest::WRITABLE)?,
             outer: sys::watch(spawned.pidfd, Interest::READABLE)?,
-            pid: spawned.pid.as_raw(),
+            pid: spawned.pid.as_raw().cast_unsigned(),
             reaped: false,
         })
     }
 
     /// The outer process as seen by the loader. It is in the agent's cgroup.
-    pub fn pid(&self) -> i32 {
+    pub fn pid(&self) -> u32 {
         self.pid
     }
 
