@@ -46,6 +46,7 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
                 EnforceError::Attach { .. } => Exit::ProgramsRefused,
                 EnforceError::Cgroup { .. } => Exit::NoCgroup2,
                 EnforceError::WrongCgroup { .. }
+                | EnforceError::Replaced { .. }
                 | EnforceError::Moved { .. }
                 | EnforceError::Unproved(_) => Exit::Unproved,
             };

@@ -11,7 +11,7 @@ use super::{Cgroup, EnforceError, sys};
 /// them together with the (killed) cgroup.
 #[derive(Debug)]
 pub struct Links {
-    links: Vec<(Hook, OwnedFd)>,
+    links: Vec<Link>,
 }
 
 impl Links {
@@ -36,36 +36,60 @@ impl Links {
             let link = sys::create_link(object.program(hook)?, cgroup.as_fd(), hook.attach_type)
                 .map_err(failed)?;
             sys::pin(link.as_fd(), &pins.join(hook.program)).map_err(failed)?;
-            links.push((hook, link));
+            links.push(Link::new(hook, link));
         }
         let links = Self { links };
         links.verify(agent, proxy)?;
         Ok(links)
     }
 
-    /// Checks that every link is alive and governs the directory we hold: a removed and re-created cgroup directory has
-    /// another id, and a link that was detached by force has none.
+    /// Checks that every link is alive and still ties its own program to the directory we hold: a removed and re-created
+    /// cgroup directory has another id, a link that was detached by force has none, and one that was updated has another
+    /// program.
     pub fn verify(&self, agent: &Cgroup, proxy: &Cgroup) -> Result<(), EnforceError> {
-        for (hook, link) in &self.links {
-            let expected = match hook.side {
+        for link in &self.links {
+            let expected = match link.hook.side {
                 Side::Agent => agent.id(),
                 Side::Proxy => proxy.id(),
             };
-            let governed = governed_cgroup(link);
+            let program = link.hook.program;
+            let governed = link.tells("cgroup_id:");
             if governed != Some(expected) {
                 return Err(EnforceError::WrongCgroup {
-                    program: hook.program,
+                    program,
                     link: governed.unwrap_or(0),
                     cgroup: expected,
                 });
+            }
+            if link.tells("prog_id:") != link.program {
+                return Err(EnforceError::Replaced { program });
             }
         }
         Ok(())
     }
 }
 
-/// The `cgroup_id` line of a link's fdinfo (`kernel/bpf/cgroup.c`, `bpf_cgroup_link_show_fdinfo`).
-fn governed_cgroup(link: &OwnedFd) -> Option<u64> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", link.as_raw_fd())).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("cgroup_id:"))?.trim().parse().ok()
+/// An attached program.
+#[derive(Debug)]
+struct Link {
+    hook: Hook,
+    descriptor: OwnedFd,
+    /// Id of the program that was attached.
+    program: Option<u64>,
+}
+
+impl Link {
+    fn new(hook: Hook, descriptor: OwnedFd) -> Self {
+        let mut link = Self { hook, descriptor, program: None };
+        link.program = link.tells("prog_id:");
+        link
+    }
+
+    /// A number of the link's fdinfo (`kernel/bpf/cgroup.c`, `bpf_cgroup_link_show_fdinfo`; `kernel/bpf/syscall.c`,
+    /// `bpf_link_show_fdinfo`).
+    fn tells(&self, name: &str) -> Option<u64> {
+        let path = format!("/proc/self/fdinfo/{}", self.descriptor.as_raw_fd());
+        let info = fs::read_to_string(path).ok()?;
+        info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+    }
 }

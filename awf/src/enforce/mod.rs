@@ -69,6 +69,12 @@ pub enum EnforceError {
         /// cgroup id of the directory.
         cgroup: u64,
     },
+    /// A link has another program than the one that was attached.
+    #[error("somebody replaced {program} on its link")]
+    Replaced {
+        /// Name of the program.
+        program: &'static str,
+    },
     /// A process is out of reach of the programs.
     #[error("process {pid} was moved out of cgroup {cgroup}")]
     Moved {
