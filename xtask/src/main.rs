@@ -4,6 +4,7 @@
 
 mod bench;
 mod build;
+mod faults;
 mod fuzz;
 mod install;
 mod run;

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use xtask::lab::Lab;
 
 use crate::setup::{self, Purpose};
-use crate::{build, fuzz, tidy, vm};
+use crate::{build, faults, fuzz, tidy, vm};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -43,6 +43,8 @@ enum Tier {
     Fault,
     /// The kernel and escape tiers on other kernels, in virtual machines. Needs root. The filter names a kernel.
     Vm,
+    /// A hundred faults at random moments; only when it is named. Needs root.
+    Soak,
 }
 
 const ALL: [Tier; 9] = [
@@ -83,7 +85,13 @@ impl Test {
                         session = Some(Session::begin()?);
                     }
                     let session = session.as_ref().context("the lab is up")?;
-                    session.run_tier(binaries(*tier), filter)?;
+                    faults::begin()?;
+                    let soak = *tier == Tier::Soak;
+                    let filter = filter.or_else(|| soak.then_some(faults::SOAK));
+                    let passed =
+                        session.run_tier(binaries(*tier), filter, &faults::variables(soak));
+                    faults::tell()?;
+                    passed?;
                 }
             }
             eprintln!("== {name}: passed in {} s", began.elapsed().as_secs());
@@ -100,7 +108,7 @@ fn binaries(tier: Tier) -> &'static [&'static str] {
         Tier::Native => &["native"],
         Tier::Clients => &["clients", "runtimes"],
         Tier::Escape => &["escape"],
-        Tier::Fault => &["fault"],
+        Tier::Fault | Tier::Soak => &["fault"],
     }
 }
 
@@ -152,13 +160,19 @@ impl Session {
         Ok(Self { awf, lab })
     }
 
-    fn run_tier(&self, binaries: &[&str], filter: Option<&str>) -> Result<()> {
+    fn run_tier(
+        &self,
+        binaries: &[&str],
+        filter: Option<&str>,
+        variables: &[(&str, String)],
+    ) -> Result<()> {
         for binary in binaries {
             check(
                 binary,
                 build::cargo()
                     .args(["test", "--locked", "--package", "awf-tests", "--test", binary, "--"])
                     .args(filter)
+                    .envs(variables.iter().cloned())
                     .env("AWF_BIN", &self.awf)
                     .env("AWF_LAB", &self.lab),
             )?;
