@@ -6,17 +6,17 @@ use std::fs;
 use crate::report;
 use crate::world::World;
 
-/// Takes half a GiB and touches all of it.
-const GREEDY: &str = "python3 -c 'kept = bytearray(512 << 20); print(len(kept))'; echo ended $?";
+/// Takes 256 MiB and touches all of it.
+const GREEDY: &str = "python3 -c 'kept = bytearray(256 << 20); print(len(kept))'; echo ended $?";
 
 #[test]
 fn a_command_that_eats_all_memory_is_stopped_and_said_so() {
     let world = World::new();
-    let control = world.run(&["--memory-limit", "2g"], GREEDY);
-    assert_eq!(control.stdout, "536870912\nended 0\n", "positive control: {control:#?}");
+    let control = world.run(&["--memory-limit", "1g"], GREEDY);
+    assert_eq!(control.stdout, "268435456\nended 0\n", "positive control: {control:#?}");
 
     report::injected("out of memory", "the running command");
-    let run = world.run(&["--memory-limit", "128m"], GREEDY);
+    let run = world.run(&["--memory-limit", "96m"], GREEDY);
     let controllers = fs::read_to_string(world.outside().join("../cgroup.controllers")).unwrap();
     if controllers.split_whitespace().any(|controller| controller == "memory") {
         assert_eq!(run.stdout, "ended 137\n", "{run:#?}");
