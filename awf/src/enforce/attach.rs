@@ -53,7 +53,8 @@ impl Links {
                 Side::Proxy => proxy.id(),
             };
             let program = link.hook.program;
-            let governed = link.tells("cgroup_id:");
+            let info = link.info();
+            let governed = number(&info, "cgroup_id:");
             if governed != Some(expected) {
                 return Err(EnforceError::WrongCgroup {
                     program,
@@ -61,7 +62,7 @@ impl Links {
                     cgroup: expected,
                 });
             }
-            if link.tells("prog_id:") != link.program {
+            if number(&info, "prog_id:") != link.program {
                 return Err(EnforceError::Replaced { program });
             }
         }
@@ -81,15 +82,18 @@ struct Link {
 impl Link {
     fn new(hook: Hook, descriptor: OwnedFd) -> Self {
         let mut link = Self { hook, descriptor, program: None };
-        link.program = link.tells("prog_id:");
+        link.program = number(&link.info(), "prog_id:");
         link
     }
 
-    /// A number of the link's fdinfo (`kernel/bpf/cgroup.c`, `bpf_cgroup_link_show_fdinfo`; `kernel/bpf/syscall.c`,
-    /// `bpf_link_show_fdinfo`).
-    fn tells(&self, name: &str) -> Option<u64> {
+    /// What the kernel tells of the link (`kernel/bpf/syscall.c`, `bpf_link_show_fdinfo`; `kernel/bpf/cgroup.c`,
+    /// `bpf_cgroup_link_show_fdinfo`). Nothing governs nothing.
+    fn info(&self) -> String {
         let path = format!("/proc/self/fdinfo/{}", self.descriptor.as_raw_fd());
-        let info = fs::read_to_string(path).ok()?;
-        info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+        fs::read_to_string(path).unwrap_or_default()
     }
+}
+
+fn number(info: &str, name: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
