@@ -4,6 +4,8 @@
 //! Takes `AWF_BIN` (the awf to test) and `AWF_LAB` (a lab that is up) from `cargo xtask test`. A missing requirement panics:
 //! a tier that cannot run fails.
 
+pub mod attempts;
+
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -251,6 +253,14 @@ pub fn unconfined(line: &str) -> Output {
         command.env(name, &ca);
     }
     command.args(["-c", line]).stdin(Stdio::null()).output().expect("bash starts")
+}
+
+/// Major and minor version of the running kernel.
+pub fn kernel_version() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs is mounted");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let mut number = || numbers.next().and_then(Result::ok).expect("a version has two numbers");
+    (number(), number())
 }
 
 /// A directory for one test, removed when dropped; every user may enter it.

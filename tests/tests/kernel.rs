@@ -20,11 +20,13 @@ use awf::observe::kernel::count;
 use awf::policy::Policy;
 use awf_common::decide::Reason;
 use awf_common::event::{ClientEnd, Counter, Hook, Refusal};
-use awf_tests::{Scratch, lab};
+use awf_tests::{Scratch, attempts, kernel_version, lab};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use serde_json::Value;
 use target::Target;
+use xtask::lab::Packet;
+use xtask::vectors::report::{End, Kind, Line, tell};
+use xtask::vectors::{self, Alone, Vector};
 
 const PROBE: &str = env!("CARGO_BIN_EXE_probe");
 
@@ -92,14 +94,10 @@ fn run(cgroup: &Cgroup, line: &str) -> Output {
 }
 
 /// Fires vectors of the probe in a cgroup: name to errno.
-fn fire(cgroup: &Cgroup, target: &Target, vectors: &str) -> BTreeMap<String, i64> {
+fn fire(cgroup: &Cgroup, target: &Target, vectors: &str) -> BTreeMap<String, i32> {
     let output = run(cgroup, &format!("{PROBE} fire {} {vectors}", target.salt));
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let report = |line: &str| {
-        let report: Value = serde_json::from_str(line).unwrap();
-        (report["name"].as_str().unwrap().to_owned(), report["errno"].as_i64().unwrap())
-    };
-    lines.lines().map(report).collect()
+    let reports = attempts::reports(&String::from_utf8(output.stdout).unwrap());
+    reports.into_iter().map(|(name, report)| (name, report.errno)).collect()
 }
 
 /// Where cgroup2 is mounted.
@@ -118,20 +116,12 @@ fn contents() -> Contents {
         Policy::resolve(&["example.com".to_owned(), "10.9.9.9".to_owned()], &[]).unwrap();
     let resolver: IpAddr = "8.8.8.8".parse().unwrap();
     let own: IpAddr = "203.0.118.1".parse().unwrap();
-    Contents::of(&policy, &[resolver], &[own]).for_kernel(version())
-}
-
-/// Major and minor version of the running kernel.
-fn version() -> (u32, u32) {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers =
-        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap());
-    (numbers.next().unwrap(), numbers.next().unwrap())
+    Contents::of(&policy, &[resolver], &[own]).for_kernel(kernel_version())
 }
 
 /// The errno of a refused send: chosen by the program where the kernel lets it (5.18), else EPERM.
-fn refused() -> i64 {
-    i64::from(if version() >= (5, 18) { libc::ECONNREFUSED } else { libc::EPERM })
+fn refused() -> i32 {
+    if kernel_version() >= (5, 18) { libc::ECONNREFUSED } else { libc::EPERM }
 }
 
 fn load() -> Object {
@@ -163,49 +153,88 @@ fn the_programs_load_and_attach_and_govern_their_cgroups() {
     }
 }
 
+/// What the programs alone must stop, as the table says.
+fn theirs() -> impl Iterator<Item = &'static Vector> {
+    vectors::all().filter(|vector| vector.alone != Alone::Blind)
+}
+
+/// What an attempt under the programs came to, and why it proves nothing, if so.
+fn judge(vector: &Vector, errno: i32, outside: Option<i32>, arrived: bool) -> Result<Line, String> {
+    let expected = attempts::expected(vector);
+    let uncontrolled = attempts::judge_control(expected.control, outside, arrived)?;
+    let lacking = outside.filter(|errno| *errno != 0);
+    match expected.alone {
+        Alone::Refuse(right) if errno == right || Some(errno) == lacking => {}
+        Alone::Drop => {}
+        _ => return Err(format!("errno {errno}, not {:?}", expected.alone)),
+    }
+    let end = if errno == 0 { End::Contained } else { End::Refused };
+    let name = vector.name.to_owned();
+    Ok(Line { kind: Kind::ProgramsAlone, name, end, recorded: false, uncontrolled })
+}
+
 /// Root, with every capability, a real route and no system call filter, meets the programs alone.
 #[test]
 fn the_programs_alone_refuse_every_vector_even_to_root() {
     let bench = Bench::new("vectors");
+    let sink = lab().sink();
+    let names: Vec<&str> = theirs().map(|vector| vector.name).collect();
+    let tried: Vec<&str> =
+        theirs().filter(|one| one.control.is_tried()).map(|vector| vector.name).collect();
+    let mark = sink.mark().unwrap();
+    let free = Target::of(20);
+    let visitor = attempts::Accomplice::of(PROBE, free.salt);
+    let outside = fire(bench.agent(), &free, &tried.join(" "));
+    drop(visitor);
+    let seen_outside = sink.traffic_since(&mark).unwrap();
+
     let mut object = load();
     let _links = bench.attach(&object);
-    let sink = lab().sink();
     let mark = sink.mark().unwrap();
     let target = Target::of(21);
-    let vectors = "tcp-22 tcp-853 tcp-8080 tcp-nonblock tcp-fastopen tcp-fo-connect tcp-unspec tcp-bound \
-        tcp-mapped tcp-private tcp6 tcp6-443 tcp6-nat64 mptcp udp-443 udp-123 udp-connect udp-unspec udp-sendmmsg \
-        udp-broadcast udp-mdns udp-multicast udp-mapped udp-mixed udp6-443 udp6-connect udp6-linklocal \
-        udp6-multicast udplite ping ping-connect ping6 raw-icmp raw-other raw-header raw6-icmp opt-device opt-mark \
-        opt-route opt-join opt-join6 opt-rthdr msg-pktinfo msg-pktinfo6 msg-route late-mark door-clear bind-door";
-    let errnos = fire(bench.agent(), &target, vectors);
-    // What a message chooses is seen by the backstop only: the packet is dropped, and the caller may not hear of it.
-    let silent = ["msg-pktinfo", "msg-pktinfo6", "msg-route"];
-    for (name, errno) in &errnos {
-        assert!(*errno != 0 || silent.contains(&name.as_str()), "{name} was let through");
-    }
-    let leaked: Vec<_> = sink
-        .traffic_since(&mark)
-        .unwrap()
-        .into_iter()
-        .filter(|packet| {
-            let aimed = [Some(target.v4.into()), Some(target.v6.into())].contains(&packet.dst);
-            let carries = |vector: &String| {
-                let payload = target.payload(vector);
-                packet.payload.windows(payload.len()).any(|part| part == payload)
-            };
-            aimed || errnos.keys().any(carries)
-        })
-        .collect();
-    assert!(leaked.is_empty(), "the sink saw {leaked:#?}");
-
+    let visitor = attempts::Accomplice::of(PROBE, target.salt);
+    let errnos = fire(bench.agent(), &target, &names.join(" "));
+    drop(visitor);
+    let seen = sink.traffic_since(&mark).unwrap();
     let refusals = drain(&mut object);
     let on_record: BTreeSet<String> = refusals.iter().map(comm).collect();
-    for name in errnos.keys().filter(|name| !silent.contains(&name.as_str())) {
-        assert!(on_record.contains(name), "{name} is not on record: {on_record:?}");
+    let mut faults = Vec::new();
+    for vector in theirs() {
+        let carried = |target: &Target, packets: &[Packet]| {
+            let payload = target.payload(vector.name);
+            packets.iter().any(|packet| attempts::carries(packet, &payload))
+        };
+        let without = outside.get(vector.name).copied();
+        let arrived = carried(&free, &seen_outside);
+        let mut line = match judge(vector, errnos[vector.name], without, arrived) {
+            Ok(line) => line,
+            Err(what) => {
+                faults.push(format!("{}: {what}", vector.name));
+                continue;
+            }
+        };
+        line.recorded = on_record.contains(vector.name);
+        if carried(&target, &seen) {
+            line.end = End::Escaped;
+            faults.push(format!("{}: the sink saw it", vector.name));
+        }
+        // What the kernel lacks, the programs cannot see.
+        let must_record = matches!(vector.alone, Alone::Refuse(_)) && without.unwrap_or(0) == 0;
+        if must_record && !line.recorded {
+            faults.push(format!("{} is not on record", vector.name));
+        }
+        tell(&line).unwrap();
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let aims = [Some(target.v4.into()), Some(target.v6.into())];
+    let leaked: Vec<_> = seen.into_iter().filter(|packet| aims.contains(&packet.dst)).collect();
+    assert!(leaked.is_empty(), "the sink saw {leaked:#?}");
+
     let dropped = refusals.iter().filter(|refusal| refusal.hook == Hook::Egress as u8).count();
     assert!(dropped >= 2, "the backstop dropped {dropped} packets");
-    for refusal in refusals.iter().filter(|refusal| refusal.hook != Hook::Egress as u8) {
+    let from_hooks =
+        |refusal: &&Refusal| ![Hook::Egress as u8, Hook::Ingress as u8].contains(&refusal.hook);
+    for refusal in refusals.iter().filter(from_hooks) {
         assert_eq!(refusal.cgroup, bench.agent().id(), "{refusal:?}");
         assert_eq!(refusal.process.uid, 0);
     }
@@ -222,7 +251,7 @@ fn a_program_that_was_never_configured_refuses_everything() {
     for cgroup in [bench.agent(), bench.proxy()] {
         // Without a chosen errno, which only the configuration could order.
         let errnos = fire(cgroup, &Target::of(26), "udp-443 tcp-8080 tcp-mapped ping raw-icmp");
-        let refused = |errno: &i64| *errno == i64::from(libc::EPERM);
+        let refused = |errno: &i32| *errno == libc::EPERM;
         assert!(errnos.values().all(refused), "{errnos:?}");
     }
 }
@@ -468,7 +497,7 @@ for kind, host, port in [l.split() for l in open('/proc/self/fd/0')]:
 #[test]
 fn the_guard_lets_the_proxy_reach_the_internet_and_its_resolver_only() {
     // Squid tells the two refusals apart by their errno, and so does the relay that reads Squid's answer.
-    let (ok, closed, inward) = (0, refused(), i64::from(libc::EPERM));
+    let (ok, closed, inward) = (0, refused(), libc::EPERM);
     let bench = Bench::new("guard");
     let mut object = load();
     let _links = bench.attach(&object);
@@ -509,7 +538,7 @@ fn the_guard_lets_the_proxy_reach_the_internet_and_its_resolver_only() {
     let mut said = String::new();
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(child.wait().unwrap().success());
-    let answers = said.lines().map(|answer| answer.parse::<i64>().unwrap());
+    let answers = said.lines().map(|answer| answer.parse::<i32>().unwrap());
     let answers: Vec<_> = cases.iter().map(|(attempt, _)| *attempt).zip(answers).collect();
     assert_eq!(answers, cases);
     let refused = cases.iter().filter(|(_, answer)| *answer != ok).count();
@@ -519,6 +548,6 @@ fn the_guard_lets_the_proxy_reach_the_internet_and_its_resolver_only() {
     assert_eq!(count(&counts, Counter::GuardRefuse), u64::try_from(refused).unwrap());
     assert!(refusals.iter().all(|refusal| refusal.from_proxy == 1 && comm(refusal) == "python3"));
     let kinds = fire(bench.proxy(), &Target::of(25), "ping raw-icmp mptcp udplite");
-    let right = [i64::from(libc::EPROTONOSUPPORT), i64::from(libc::EPERM)];
+    let right = [libc::EPROTONOSUPPORT, libc::EPERM];
     assert!(kinds.values().all(|errno| right.contains(errno)), "{kinds:?}");
 }

@@ -1,6 +1,7 @@
 //! The parts of xtask that the privileged tests use too.
 
 pub mod lab;
+pub mod vectors;
 
 /// What clients read to find certification authorities: OpenSSL, curl, git, python requests, node. Set to the lab's CA, the
 /// way an operator would offer a CA of their own.

@@ -11,7 +11,7 @@ pub struct Dialogue {
     pub to: String,
     /// Whether it is a datagram.
     pub udp: bool,
-    /// In order.
+    /// In order; none if it is enough to connect.
     pub steps: Vec<Step>,
 }
 

@@ -2,21 +2,29 @@
 //!
 //! `probe fire SALT [VECTOR..]` makes every attempt (or the named ones) in a process of its own, whose task name is the
 //! attempt's, and prints one JSON object per line: `name`, `errno` (0: it worked), `signal` (if it was killed), `micros`.
-//! `probe talk` reads a JSON array of dialogues from standard input, holds them all at once and prints one answer per
-//! line. The same program runs inside the sandbox and, as positive control, in the lab without awf.
+//! `probe list` prints their names. `probe talk` reads a JSON array of dialogues from standard input, holds them all at once
+//! and prints one answer per line. `probe outside` and `probe knock` play the accomplice that some attempts need ([`outside`]).
+//! The same program runs inside the sandbox and, as positive control, in the lab without awf.
 //!
-//! Static, so that it runs in any root. Judges nothing: what must happen is in `tests/tests/escape`.
+//! Static, so that it runs in any root. Judges nothing: what must happen is in `xtask/src/vectors`.
 
 mod dialogue;
+mod families;
+mod files;
 mod inside;
+mod mounts;
+mod netlink;
 mod options;
+mod outside;
 mod packets;
+mod paths;
 mod privilege;
 mod sys;
 mod talk;
 mod target;
 mod tcp;
 mod udp;
+mod uring;
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::{FromRawFd as _, IntoRawFd as _};
@@ -51,24 +59,47 @@ fn main() {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["fire", salt, names @ ..] => {
-            let target = Target::of(salt.parse().expect("the salt is a number below 256"));
-            let groups = [
-                tcp::VECTORS,
-                udp::VECTORS,
-                packets::VECTORS,
-                options::VECTORS,
-                privilege::VECTORS,
-            ];
-            let groups = groups.into_iter().chain([inside::VECTORS]);
-            for vector in groups.flatten() {
+            let target = target_of(salt);
+            for vector in vectors() {
                 if names.is_empty() || names.contains(&vector.name) {
                     fire(vector, &target);
                 }
             }
         }
+        ["list"] => vectors().for_each(|vector| println!("{}", vector.name)),
+        ["outside", salt] => outside::accompany(&target_of(salt)),
+        ["knock", salt] => outside::knock(&target_of(salt)),
+        // What `memfd-exec` becomes.
+        ["send", salt, name] => paths::send_as(&target_of(salt), name),
         ["talk"] => talk::all(),
-        _ => panic!("usage: probe fire SALT [VECTOR..] | probe talk < DIALOGUES"),
+        _ => panic!(
+            "usage: probe fire SALT [VECTOR..] | list | talk < DIALOGUES | outside SALT | knock SALT"
+        ),
     }
+}
+
+fn target_of(salt: &str) -> Target {
+    Target::of(salt.parse().expect("the salt is a number below 256"))
+}
+
+/// Every attempt.
+fn vectors() -> impl Iterator<Item = &'static Vector> {
+    let groups = [
+        tcp::VECTORS,
+        udp::VECTORS,
+        paths::VECTORS,
+        packets::VECTORS,
+        families::VECTORS,
+        netlink::VECTORS,
+        options::VECTORS,
+        uring::VECTORS,
+        privilege::VECTORS,
+        mounts::VECTORS,
+        inside::VECTORS,
+        files::VECTORS,
+        outside::VECTORS,
+    ];
+    groups.into_iter().flatten()
 }
 
 /// Makes one attempt in a process of its own, which it may not survive.

@@ -37,6 +37,44 @@ pub const VECTORS: &[Vector] = &[
         request[12..16].copy_from_slice(&[239, 1, 2, 5]);
         set_option(&socket(AF_INET, SOCK_DGRAM, 0)?, IPPROTO_IP, 42, &request)
     }),
+    vector("opt-join-src", |_, _| {
+        // struct ip_mreq_source: group, interface, source.
+        let request = [[239, 1, 2, 6], [0; 4], [203, 0, 115, 1]].concat();
+        let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
+        set_option(&socket, IPPROTO_IP, libc::IP_ADD_SOURCE_MEMBERSHIP, &request)
+    }),
+    vector("opt-group6", |_, _| {
+        let mut request = vec![0; 136];
+        request[..4].copy_from_slice(&interface().to_ne_bytes());
+        request[8..10].copy_from_slice(&10_u16.to_ne_bytes());
+        let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x78);
+        request[16..32].copy_from_slice(&group.octets());
+        set_option(&socket(AF_INET6, SOCK_DGRAM, 0)?, IPPROTO_IPV6, 42, &request)
+    }),
+    vector("opt-anycast6", |_, _| {
+        let address = Ipv6Addr::new(0x2600, 0x77, 0x1ab, 0, 0, 0, 0, 0x99);
+        let request = [address.octets().as_slice(), &interface().to_ne_bytes()].concat();
+        option6(27, &request)
+    }),
+    vector("opt-dstopts", |_, _| option6(libc::IPV6_DSTOPTS, &[0, 0, 1, 4, 0, 0, 0, 0])),
+    vector("opt-unicast-if6", |_, _| {
+        option6(libc::IPV6_UNICAST_IF, &interface().to_be().to_ne_bytes())
+    }),
+    vector("opt-transpar6", |_, _| option6(libc::IPV6_TRANSPARENT, &1_i32.to_ne_bytes())),
+    vector("opt-priority", |_, _| option(SOL_SOCKET, libc::SO_PRIORITY, 6)),
+    vector("opt-txtime", |_, _| {
+        // struct sock_txtime: CLOCK_MONOTONIC, no flags.
+        let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
+        set_option(&socket, SOL_SOCKET, libc::SO_TXTIME, &1_u64.to_ne_bytes())
+    }),
+    // IPV6_FLOWINFO_SEND.
+    vector("opt-flowlabel", |_, _| option6(33, &1_i32.to_ne_bytes())),
+    vector("msg-mark", |target, name| {
+        let mark = 0x77_u32.to_ne_bytes();
+        let with = Ancillary { level: SOL_SOCKET, kind: libc::SO_MARK, data: &mark };
+        let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
+        send_with(&socket, &target.payload(name), (target.v4, 443).into(), &with)
+    }),
     vector("opt-join6", |_, _| {
         let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x77);
         let request = [group.octets().as_slice(), &interface().to_ne_bytes()].concat();
@@ -93,6 +131,10 @@ pub const VECTORS: &[Vector] = &[
 
 fn option(level: i32, option: i32, value: u32) -> Attempted {
     set_option(&socket(AF_INET, SOCK_DGRAM, 0)?, level, option, &value.to_ne_bytes())
+}
+
+fn option6(option: i32, value: &[u8]) -> Attempted {
+    set_option(&socket(AF_INET6, SOCK_DGRAM, 0)?, IPPROTO_IPV6, option, value)
 }
 
 fn interface_name() -> Vec<u8> {

@@ -1,12 +1,12 @@
-//! Sockets below TCP and UDP: raw, packet, netlink, and every other family.
+//! Sockets below TCP and UDP: raw and packet sockets.
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd as _;
 
-use libc::{AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, SOCK_RAW, SOCK_SEQPACKET};
+use libc::{AF_INET, AF_INET6, AF_PACKET, SOCK_RAW};
 use nix::errno::Errno;
 
-use crate::sys::{interface, send, send_to, set_option, socket};
+use crate::sys::{interface, send_to, set_option, socket};
 use crate::target::Target;
 use crate::udp::echo;
 use crate::{Attempted, Vector, vector};
@@ -16,10 +16,7 @@ pub const VECTORS: &[Vector] = &[
         let socket = socket(AF_INET, SOCK_RAW, libc::IPPROTO_ICMP)?;
         send_to(&socket, &echo(8, target, name), (target.v4, 0).into(), 0)
     }),
-    vector("raw-other", |target, name| {
-        let socket = socket(AF_INET, SOCK_RAW, 253)?;
-        send_to(&socket, &target.payload(name), (target.v4, 0).into(), 0)
-    }),
+    vector("raw-other", |target, name| raw(target, name, 253)),
     vector("raw-header", own_header),
     vector("raw6-icmp", |target, name| {
         let socket = socket(AF_INET6, SOCK_RAW, libc::IPPROTO_ICMPV6)?;
@@ -27,24 +24,20 @@ pub const VECTORS: &[Vector] = &[
     }),
     vector("packet", |target, name| frame(target, name, SOCK_RAW)),
     vector("packet-dgram", |target, name| frame(target, name, libc::SOCK_DGRAM)),
-    vector("xdp", |_, _| socket(libc::AF_XDP, SOCK_RAW, 0).map(drop)),
-    vector("vsock", |_, _| socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).map(drop)),
-    vector("alg", |_, _| socket(libc::AF_ALG, SOCK_SEQPACKET, 0).map(drop)),
-    vector("any-family", any_family),
-    vector("socketpair", |_, _| {
-        let mut pair = [0; 2];
-        // SAFETY: the array has room for two descriptors.
-        Errno::result(unsafe {
-            libc::socketpair(libc::AF_TIPC, SOCK_SEQPACKET, 0, pair.as_mut_ptr())
-        })
-        .map(drop)
-    }),
-    vector("nl-route", |target, _| route(target)),
-    vector("nl-xfrm", |_, _| socket(AF_NETLINK, SOCK_RAW, libc::NETLINK_XFRM).map(drop)),
-    vector("nl-netfilter", |_, _| socket(AF_NETLINK, SOCK_RAW, libc::NETLINK_NETFILTER).map(drop)),
-    vector("nl-diag", |_, _| socket(AF_NETLINK, SOCK_RAW, libc::NETLINK_SOCK_DIAG).map(drop)),
-    vector("nl-generic", |_, _| socket(AF_NETLINK, SOCK_RAW, libc::NETLINK_GENERIC).map(drop)),
+    vector("raw-igmp", |target, name| raw(target, name, 2)),
+    vector("raw-ipip", |target, name| raw(target, name, 4)),
+    vector("raw-udp", |target, name| raw(target, name, libc::IPPROTO_UDP)),
+    vector("raw-gre", |target, name| raw(target, name, libc::IPPROTO_GRE)),
+    vector("raw-esp", |target, name| raw(target, name, libc::IPPROTO_ESP)),
+    vector("raw6-header", own_header6),
 ];
+
+/// Any protocol; the payload starts where its header would.
+fn raw(target: &Target, name: &str, protocol: i32) -> Attempted {
+    let socket = socket(AF_INET, SOCK_RAW, protocol)?;
+    let bytes = [[0; 16].as_slice(), &target.payload(name)].concat();
+    send_to(&socket, &bytes, (target.v4, 0).into(), 0)
+}
 
 /// An IPv4 header of our own with another destination than the address given to the call.
 fn own_header(target: &Target, name: &str) -> Attempted {
@@ -59,6 +52,16 @@ fn own_header(target: &Target, name: &str) -> Attempted {
     packet.extend([0x77, 0x77, 1, 0xbb, udp[0], udp[1], 0, 0]);
     packet.extend(payload);
     send_to(&socket, &packet, (Ipv4Addr::new(203, 0, 115, 1), 0).into(), 0)
+}
+
+/// An IPv6 header of our own (RFC 8200, 3), with no next header.
+fn own_header6(target: &Target, name: &str) -> Attempted {
+    let socket = socket(AF_INET6, SOCK_RAW, libc::IPPROTO_RAW)?;
+    let payload = target.payload(name);
+    let length = u16::try_from(payload.len()).expect("short").to_be_bytes();
+    let head = [[0x60, 0, 0, 0, length[0], length[1], 59, 64].as_slice(), &[0; 16]].concat();
+    let packet = [head.as_slice(), &target.v6.octets(), &payload].concat();
+    send_to(&socket, &packet, (target.v6, 0).into(), 0)
 }
 
 /// A frame with the local experimental `EtherType` (IEEE 802, 88-B5), past the whole IP stack.
@@ -85,56 +88,4 @@ fn frame(target: &Target, name: &str, kind: i32) -> Attempted {
         libc::sendto(socket.as_raw_fd(), data, length, 0, (&raw mut to).cast(), 20)
     })
     .map(drop)
-}
-
-/// Every family but the four that programs need, with every type: none may exist.
-fn any_family(_: &Target, _: &str) -> Attempted {
-    let mut answer = Errno::EAFNOSUPPORT;
-    for family in 0..64 {
-        if [libc::AF_UNIX, AF_INET, AF_INET6, AF_NETLINK].contains(&family) {
-            continue;
-        }
-        for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET] {
-            match socket(family, kind, 0) {
-                Ok(_socket) => return Ok(()),
-                Err(Errno::EAFNOSUPPORT) => {}
-                // Says that the family is there, but not for us or not so.
-                Err(other) => answer = other,
-            }
-        }
-    }
-    Err(answer)
-}
-
-/// Adds a route by rtnetlink(7) and, where that works, removes it again.
-fn route(target: &Target) -> Attempted {
-    let socket = socket(AF_NETLINK, SOCK_RAW, libc::NETLINK_ROUTE)?;
-    let message = |kind: u16, flags: u16| {
-        let mut message = Vec::new();
-        message.extend(44_u32.to_ne_bytes());
-        message.extend(kind.to_ne_bytes());
-        message.extend((flags | 5).to_ne_bytes()); // NLM_F_REQUEST | NLM_F_ACK
-        message.extend([0; 8]);
-        // struct rtmsg: IPv4, /32, table main, protocol boot, scope link, unicast.
-        message.extend([2, 32, 0, 0, 254, 3, 253, 1, 0, 0, 0, 0]);
-        message.extend([8, 0, 1, 0]); // RTA_DST
-        message.extend(Ipv4Addr::new(192, 0, 2, target.salt).octets());
-        message.extend([8, 0, 4, 0, 1, 0, 0, 0]); // RTA_OIF: loopback
-        message
-    };
-    let ask = |bytes: &[u8]| {
-        send(&socket, bytes)?;
-        let mut answer = [0_u8; 256];
-        // SAFETY: pointer and length belong together.
-        Errno::result(unsafe {
-            libc::recv(socket.as_raw_fd(), answer.as_mut_ptr().cast(), answer.len(), 0)
-        })?;
-        // NLMSG_ERROR: the negative errno follows the header of 16 bytes.
-        match i32::from_ne_bytes(answer[16..20].try_into().expect("four bytes")) {
-            0 => Ok(()),
-            errno => Err(Errno::from_raw(-errno)),
-        }
-    };
-    ask(&message(libc::RTM_NEWROUTE, 0x600))?; // NLM_F_CREATE | NLM_F_EXCL
-    ask(&message(libc::RTM_DELROUTE, 0))
 }

@@ -2,7 +2,10 @@
 
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
-use libc::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER};
+use libc::{
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER,
+    CLONE_NEWUTS,
+};
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, fork};
 
@@ -15,6 +18,10 @@ pub const VECTORS: &[Vector] = &[
     vector("unshare-mount", |_, _| unshare(CLONE_NEWNS)),
     vector("unshare-cgroup", |_, _| unshare(CLONE_NEWCGROUP)),
     vector("unshare-ipc", |_, _| unshare(CLONE_NEWIPC)),
+    vector("unshare-pid", |_, _| unshare(CLONE_NEWPID)),
+    vector("unshare-uts", |_, _| unshare(CLONE_NEWUTS)),
+    // CLONE_NEWTIME (linux/sched.h).
+    vector("unshare-time", |_, _| unshare(0x80)),
     vector("clone-user", |_, _| clone(CLONE_NEWUSER)),
     vector("clone-net", |_, _| clone(CLONE_NEWNET)),
     vector("clone-pid", |_, _| clone(CLONE_NEWPID)),
@@ -23,38 +30,21 @@ pub const VECTORS: &[Vector] = &[
         let own = std::fs::File::open("/proc/self/ns/net").map_err(|error| errno_of(&error))?;
         call(libc::SYS_setns, [descriptor(own.as_raw_fd()), 0, 0, 0, 0, 0]).map(drop)
     }),
-    vector("mount", |_, _| {
-        let what = c"tmpfs".as_ptr() as usize;
-        let place = c"/mnt".as_ptr() as usize;
-        call(libc::SYS_mount, [what, place, what, 0, 0, 0])?;
-        call(libc::SYS_umount2, [place, 0, 0, 0, 0, 0]).map(drop)
-    }),
-    vector("umount", |_, _| {
-        // Wrong flags: whoever may call it at all is told so.
-        match call(libc::SYS_umount2, [c"/proc".as_ptr() as usize, 0x8000, 0, 0, 0, 0]) {
-            Err(Errno::EINVAL) => Ok(()),
-            other => other.map(drop),
-        }
-    }),
-    vector("fsopen", |_, _| {
-        call(libc::SYS_fsopen, [c"tmpfs".as_ptr() as usize, 0, 0, 0, 0, 0]).map(drop)
-    }),
-    vector("open-tree", |_, _| {
-        let (here, clone) = (at_here(), 1);
-        call(libc::SYS_open_tree, [here, c"/".as_ptr() as usize, clone, 0, 0, 0]).map(drop)
-    }),
     vector("chroot", |_, _| {
         call(libc::SYS_chroot, [c"/".as_ptr() as usize, 0, 0, 0, 0, 0]).map(drop)
     }),
-    vector("mknod", |_, name| {
-        // Memory of the machine, by number: character device 1, 1.
-        let path = std::ffi::CString::new(format!("/tmp/{name}-{}", std::process::id()))
-            .expect("no zero byte");
-        let address = path.as_ptr() as usize;
-        call(libc::SYS_mknodat, [at_here(), address, 0o020_600, 0x101, 0, 0])?;
-        call(libc::SYS_unlinkat, [at_here(), address, 0, 0, 0, 0]).map(drop)
-    }),
     vector("setuid", |_, _| call(libc::SYS_setresuid, [0; 6]).map(drop)),
+    vector("capset", |_, _| {
+        // struct __user_cap_header_struct of version 3, and two of the data: what a full root has.
+        let mut header = [0x2008_0522_u32, 0];
+        let mut held = [0_u32; 6];
+        let head = header.as_mut_ptr() as usize;
+        call(libc::SYS_capget, [head, held.as_mut_ptr() as usize, 0, 0, 0, 0])?;
+        // CAP_NET_ADMIN and CAP_NET_RAW, permitted and effective.
+        held[0] |= 0x3000;
+        held[1] |= 0x3000;
+        call(libc::SYS_capset, [head, held.as_ptr() as usize, 0, 0, 0, 0]).map(drop)
+    }),
     vector("ptrace-me", |_, _| call(libc::SYS_ptrace, [0; 6]).map(drop)),
     vector("ptrace-parent", |_, _| {
         let parent = descriptor(nix::unistd::getppid().as_raw());
@@ -107,6 +97,30 @@ pub const VECTORS: &[Vector] = &[
         let mut parameters = [0_u64; 15];
         call(libc::SYS_io_uring_setup, [1, parameters.as_mut_ptr() as usize, 0, 0, 0, 0]).map(drop)
     }),
+    vector("seccomp-self", |_, _| filter(0)),
+    // SECCOMP_FILTER_FLAG_NEW_LISTENER.
+    vector("seccomp-notify", |_, _| filter(8)),
+    // LANDLOCK_CREATE_RULESET_VERSION.
+    vector("landlock", |_, _| {
+        call(libc::SYS_landlock_create_ruleset, [0, 0, 1, 0, 0, 0]).map(drop)
+    }),
+    vector("kexec", |_, _| told(libc::SYS_kexec_load, [0, 0, 0, usize::MAX, 0, 0])),
+    vector("swapon", |_, _| told(libc::SYS_swapon, [0, 0, 0, 0, 0, 0])),
+    vector("fanotify", |_, _| call(libc::SYS_fanotify_init, [0; 6]).map(drop)),
+    // SYSLOG_ACTION_SIZE_BUFFER.
+    vector("syslog", |_, _| call(libc::SYS_syslog, [10, 0, 0, 0, 0, 0]).map(drop)),
+    vector("hostname", |_, _| {
+        let name = nix::unistd::gethostname()?;
+        let name = name.as_encoded_bytes();
+        call(libc::SYS_sethostname, [name.as_ptr() as usize, name.len(), 0, 0, 0, 0]).map(drop)
+    }),
+    // Neither time nor zone: whoever may call it is told so.
+    vector("settime", |_, _| call(libc::SYS_settimeofday, [0; 6]).map(drop)),
+    vector("kill-everybody", |_, _| {
+        // Signal 0 is none.
+        let everybody = usize::MAX;
+        call(libc::SYS_kill, [everybody, 0, 0, 0, 0, 0]).map(drop)
+    }),
     vector("userfaultfd", |_, _| call(libc::SYS_userfaultfd, [0; 6]).map(drop)),
     vector("file-handle", |_, _| {
         let mut handle = [128_u32; 40];
@@ -139,6 +153,23 @@ pub const VECTORS: &[Vector] = &[
 /// The errno of an I/O error.
 pub fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// A call so wrong that it changes nothing: whoever may make it at all is told so.
+fn told(number: libc::c_long, arguments: [usize; 6]) -> Attempted {
+    match call(number, arguments) {
+        Err(Errno::EINVAL | Errno::EFAULT) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Installs a filter that allows everything.
+fn filter(flags: usize) -> Attempted {
+    nix::sys::prctl::set_no_new_privs()?;
+    let allow = libc::sock_filter { code: 6, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
+    let program = libc::sock_fprog { len: 1, filter: (&raw const allow).cast_mut() };
+    // SECCOMP_SET_MODE_FILTER.
+    call(libc::SYS_seccomp, [1, flags, (&raw const program) as usize, 0, 0, 0]).map(drop)
 }
 
 fn unshare(flags: i32) -> Attempted {
@@ -187,12 +218,12 @@ fn pidfd_getfd(_: &crate::target::Target, _: &str) -> Attempted {
 }
 
 /// `AT_FDCWD` as an argument.
-fn at_here() -> usize {
+pub fn at_here() -> usize {
     isize::try_from(libc::AT_FDCWD).expect("fits").cast_unsigned()
 }
 
 /// A non-negative number as an argument.
-fn descriptor(number: i32) -> usize {
+pub fn descriptor(number: i32) -> usize {
     usize::try_from(number).expect("not negative")
 }
 

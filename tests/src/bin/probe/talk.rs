@@ -53,6 +53,9 @@ fn errno_of(error: &std::io::Error) -> i32 {
 fn stream(dialogue: &Dialogue, heard: &mut Vec<u8>) -> Result<bool, i32> {
     let stream =
         TcpStream::connect_timeout(&address(&dialogue.to)?, PATIENCE).map_err(|e| errno_of(&e))?;
+    if dialogue.steps.is_empty() {
+        return Ok(false);
+    }
     stream.set_nodelay(true).map_err(|error| errno_of(&error))?;
     for step in &dialogue.steps {
         match step {

@@ -14,6 +14,8 @@ use crate::{Attempted, Vector, vector};
 
 /// Where the lab echoes on every address.
 const PORT: u16 = 8080;
+/// A resolver that the lab plays.
+pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
 const IPPROTO_MPTCP: i32 = 262;
 
 pub const VECTORS: &[Vector] = &[
@@ -40,6 +42,12 @@ pub const VECTORS: &[Vector] = &[
         crate::sys::bind(&socket, (Ipv4Addr::UNSPECIFIED, own_port()).into())?;
         connect(&socket, (target.v4, PORT).into())
     }),
+    vector("tcp-repair", repair),
+    vector("tcp-53", |target, name| {
+        let socket = socket(AF_INET, SOCK_STREAM, 0)?;
+        connect(&socket, (RESOLVER, 53).into())?;
+        send(&socket, &target.payload(name))
+    }),
     vector("tcp-mapped", |target, _| dial((target.v4.to_ipv6_mapped(), PORT).into())),
     vector("tcp6", |target, _| dial((target.v6, PORT).into())),
     vector("tcp6-443", |target, _| dial((target.v6, 443).into())),
@@ -49,7 +57,13 @@ pub const VECTORS: &[Vector] = &[
         let [a, b, c, d] = target.v4.octets().map(u16::from);
         dial((Ipv6Addr::new(0x2002, a << 8 | b, c << 8 | d, 0, 0, 0, 0, 1), PORT).into())
     }),
+    vector("tcp6-compat", |target, _| dial((embedded(0, target.v4), PORT).into())),
+    vector("tcp6-translate", |target, _| dial((embedded(0xffff_0000, target.v4), PORT).into())),
+    vector("tcp6-ula", |_, _| dial((Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1), PORT).into())),
     vector("tcp-metadata", |_, _| dial((Ipv4Addr::new(169, 254, 169, 254), PORT).into())),
+    vector("tcp-wireserver", |_, _| dial((Ipv4Addr::new(168, 63, 129, 16), PORT).into())),
+    vector("tcp-gateway", |_, _| dial((Ipv4Addr::new(172, 17, 0, 1), PORT).into())),
+    vector("tcp-class-e", |_, _| dial((Ipv4Addr::new(240, 0, 0, 1), PORT).into())),
     vector("tcp-private", |_, _| dial((Ipv4Addr::new(10, 1, 2, 3), PORT).into())),
     vector("mptcp", |target, _| {
         connect(&socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP)?, (target.v4, PORT).into())
@@ -76,9 +90,27 @@ fn own_port() -> u16 {
 }
 
 /// RFC 6052: an IPv4 address behind a translator.
-fn nat64(address: Ipv4Addr) -> Ipv6Addr {
-    let [a, b, c, d] = address.octets().map(u16::from);
-    Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, a << 8 | b, c << 8 | d)
+pub fn nat64(address: Ipv4Addr) -> Ipv6Addr {
+    embedded(0x0064_ff9b_0000_0000_0000_0000, address)
+}
+
+/// An IPv4 address behind the 96 bits of a prefix.
+fn embedded(prefix: u128, address: Ipv4Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(prefix << 32 | u128::from(address.to_bits()))
+}
+
+/// Becomes connected without a word to the other side, then speaks.
+fn repair(target: &Target, name: &str) -> Attempted {
+    let socket = socket(AF_INET, SOCK_STREAM, 0)?;
+    let set = |on: i32| set_option(&socket, IPPROTO_TCP, libc::TCP_REPAIR, &on.to_ne_bytes());
+    set(1)?;
+    connect(&socket, (target.v4, PORT).into())?;
+    // struct tcp_repair_window: where the other's window stands and how large it is.
+    let window = [0_u32, 65_535, 65_535, 65_535, 0].map(u32::to_ne_bytes).concat();
+    set_option(&socket, IPPROTO_TCP, libc::TCP_REPAIR_WINDOW, &window)?;
+    // Off, without the probe for a window that would be answered by a reset.
+    set(-1)?;
+    send(&socket, &target.payload(name))
 }
 
 /// A refusal must come from connect(2) itself, not after a wait.

@@ -19,6 +19,17 @@ pub const VECTORS: &[Vector] = &[
     vector("udp-123", |target, name| datagram(target, name, 123)),
     vector("udp-514", |target, name| datagram(target, name, 514)),
     vector("udp-51820", |target, name| datagram(target, name, 51820)),
+    vector("udp-67", |target, name| datagram(target, name, 67)),
+    vector("udp-69", |target, name| datagram(target, name, 69)),
+    vector("udp-137", |target, name| datagram(target, name, 137)),
+    vector("udp-161", |target, name| datagram(target, name, 161)),
+    vector("udp-853", |target, name| datagram(target, name, 853)),
+    vector("udp-1194", |target, name| datagram(target, name, 1194)),
+    vector("udp-2152", |target, name| datagram(target, name, 2152)),
+    vector("udp-3478", |target, name| datagram(target, name, 3478)),
+    vector("udp-4500", |target, name| datagram(target, name, 4500)),
+    vector("udp-4789", |target, name| datagram(target, name, 4789)),
+    vector("udp-53", |target, name| to(target, name, (crate::tcp::RESOLVER, 53).into())),
     vector("udp-connect", |target, name| {
         let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
         connect(&socket, (target.v4, 443).into())?;
@@ -31,6 +42,12 @@ pub const VECTORS: &[Vector] = &[
         connect(&socket, (target.v4, 443).into())?;
         send(&socket, &target.payload(name))
     }),
+    vector("udp-unspec-to", |target, name| {
+        let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
+        connect(&socket, (Ipv4Addr::LOCALHOST, 9).into())?;
+        crate::tcp::dissolve(&socket)?;
+        send_to(&socket, &target.payload(name), (target.v4, 443).into(), 0)
+    }),
     vector("udp-redirected", |target, name| {
         // A socket connected to a resolver may still send elsewhere.
         let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
@@ -38,23 +55,21 @@ pub const VECTORS: &[Vector] = &[
         send_to(&socket, &target.payload(name), (target.v4, 443).into(), 0)
     }),
     vector("udp-sendmmsg", sendmmsg),
+    vector("udp-mmsg-mixed", mixed_sendmmsg),
     vector("udp-broadcast", |target, name| {
-        let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
-        set_option(&socket, libc::SOL_SOCKET, libc::SO_BROADCAST, &1_i32.to_ne_bytes())?;
-        send_to(&socket, &target.payload(name), (Ipv4Addr::BROADCAST, 137).into(), 0)
+        to_many(target, name, (Ipv4Addr::BROADCAST, 137).into())
     }),
-    vector("udp-mdns", |target, name| {
-        let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
-        send_to(&socket, &target.payload(name), (Ipv4Addr::new(224, 0, 0, 251), 5353).into(), 0)
+    // The broadcast address of the lab's wire.
+    vector("udp-directed", |target, name| {
+        to_many(target, name, (Ipv4Addr::new(100, 64, 77, 3), 9).into())
     }),
-    vector("udp-multicast", |target, name| {
-        let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
-        send_to(&socket, &target.payload(name), (Ipv4Addr::new(239, 1, 2, 3), 1900).into(), 0)
-    }),
-    vector("udp-metadata", |target, name| {
-        let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
-        send_to(&socket, &target.payload(name), (Ipv4Addr::new(169, 254, 169, 254), 80).into(), 0)
-    }),
+    vector("udp-mdns", |target, name| group(target, name, [224, 0, 0, 251], 5353)),
+    vector("udp-llmnr", |target, name| group(target, name, [224, 0, 0, 252], 5355)),
+    vector("udp-ssdp", |target, name| group(target, name, [239, 255, 255, 250], 1900)),
+    vector("udp-ws-discover", |target, name| group(target, name, [239, 255, 255, 250], 3702)),
+    vector("udp-multicast", |target, name| group(target, name, [239, 1, 2, 3], 1900)),
+    vector("udp-class-e", |target, name| group(target, name, [240, 0, 0, 1], 443)),
+    vector("udp-metadata", |target, name| group(target, name, [169, 254, 169, 254], 80)),
     vector("udp-mapped", |target, name| {
         let socket = socket(AF_INET6, SOCK_DGRAM, 0)?;
         send_to(&socket, &target.payload(name), (target.v4.to_ipv6_mapped(), 443).into(), 0)
@@ -71,6 +86,17 @@ pub const VECTORS: &[Vector] = &[
     vector("udp6-53", |target, name| {
         let socket = socket(AF_INET6, SOCK_DGRAM, 0)?;
         send_to(&socket, &target.payload(name), (target.v6, 53).into(), 0)
+    }),
+    vector("udp6-nat64", |target, name| {
+        let socket = socket(AF_INET6, SOCK_DGRAM, 0)?;
+        let to = (crate::tcp::nat64(target.v4), 443);
+        send_to(&socket, &target.payload(name), to.into(), 0)
+    }),
+    vector("udp6-dhcp", |target, name| {
+        let socket = socket(AF_INET6, SOCK_DGRAM, 0)?;
+        let servers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
+        let to = SocketAddrV6::new(servers, 547, 0, interface());
+        send_to(&socket, &target.payload(name), to.into(), 0)
     }),
     vector("udp6-connect", |target, name| {
         let socket = socket(AF_INET6, SOCK_DGRAM, 0)?;
@@ -105,6 +131,7 @@ pub const VECTORS: &[Vector] = &[
         connect(&socket, (target.v6, 443).into())?;
         send(&socket, &target.payload(name))
     }),
+    vector("l2tp6", |_, _| socket(AF_INET6, SOCK_DGRAM, IPPROTO_L2TP).map(drop)),
     vector("l2tp", |_, _| socket(AF_INET, SOCK_DGRAM, IPPROTO_L2TP).map(drop)),
     vector("ping", |target, name| {
         let socket = socket(AF_INET, SOCK_DGRAM, libc::IPPROTO_ICMP)?;
@@ -119,11 +146,29 @@ pub const VECTORS: &[Vector] = &[
         let socket = socket(AF_INET6, SOCK_DGRAM, libc::IPPROTO_ICMPV6)?;
         send_to(&socket, &echo(128, target, name), (target.v6, 0).into(), 0)
     }),
+    vector("ping6-connect", |target, name| {
+        let socket = socket(AF_INET6, SOCK_DGRAM, libc::IPPROTO_ICMPV6)?;
+        connect(&socket, (target.v6, 0).into())?;
+        send(&socket, &echo(128, target, name))
+    }),
 ];
 
 fn datagram(target: &Target, name: &str, port: u16) -> Attempted {
+    to(target, name, (target.v4, port).into())
+}
+
+fn to(target: &Target, name: &str, to: SocketAddr) -> Attempted {
+    send_to(&socket(AF_INET, SOCK_DGRAM, 0)?, &target.payload(name), to, 0)
+}
+
+fn group(target: &Target, name: &str, address: [u8; 4], port: u16) -> Attempted {
+    to(target, name, (Ipv4Addr::from(address), port).into())
+}
+
+fn to_many(target: &Target, name: &str, to: SocketAddr) -> Attempted {
     let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
-    send_to(&socket, &target.payload(name), (target.v4, port).into(), 0)
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_BROADCAST, &1_i32.to_ne_bytes())?;
+    send_to(&socket, &target.payload(name), to, 0)
 }
 
 fn scoped(address: Ipv6Addr) -> SocketAddr {
@@ -137,10 +182,24 @@ pub fn echo(kind: u8, target: &Target, name: &str) -> Vec<u8> {
 
 /// Three datagrams in one call; success only if all of them went.
 fn sendmmsg(target: &Target, name: &str) -> Attempted {
+    let sent = send_many(target, name, [443, 123, 1194].map(|port| (target.v4, port).into()))?;
+    if sent == 3 { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// A datagram to this host and two to the target; where not all went, the rest is tried again.
+fn mixed_sendmmsg(target: &Target, name: &str) -> Attempted {
+    let own = (Ipv4Addr::LOCALHOST, 9).into();
+    let target_port = |port| SocketAddr::from((target.v4, port));
+    match send_many(target, name, [own, target_port(443), target_port(123)])? {
+        3 => Ok(()),
+        _some => send_many(target, name, [443, 123, 1194].map(target_port)).map(drop),
+    }
+}
+
+fn send_many(target: &Target, name: &str, to: [SocketAddr; 3]) -> Result<i32, Errno> {
     let socket = socket(AF_INET, SOCK_DGRAM, 0)?;
     let payload = target.payload(name);
-    let ports = [443, 123, 1194];
-    let addresses = ports.map(|port| SockaddrStorage::from(SocketAddr::from((target.v4, port))));
+    let addresses = to.map(SockaddrStorage::from);
     let mut piece =
         libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
     let mut messages = addresses.each_ref().map(|address| {
@@ -153,7 +212,5 @@ fn sendmmsg(target: &Target, name: &str) -> Attempted {
         message
     });
     // SAFETY: three messages, whose pointers are to locals that outlive the call.
-    let sent =
-        Errno::result(unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), 3, 0) })?;
-    if sent == 3 { Ok(()) } else { Err(Errno::EPERM) }
+    Errno::result(unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), 3, 0) })
 }

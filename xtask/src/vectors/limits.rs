@@ -1,0 +1,1 @@
+//! What awf does not cover, said as plainly as what it does.
