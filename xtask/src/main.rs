@@ -8,6 +8,7 @@ mod faults;
 mod fuzz;
 mod install;
 mod run;
+mod security;
 mod setup;
 mod test;
 mod tidy;
@@ -42,6 +43,8 @@ enum Task {
     Lab(lab::LabCommand),
     /// Build a release and install it.
     Install(install::Install),
+    /// Write the table of SECURITY.md from the table of vectors.
+    Security(security::Security),
     /// Check what no compiler checks.
     Tidy,
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Bench(bench) => bench.run(),
         Task::Lab(command) => command.run().map(|()| ExitCode::SUCCESS),
         Task::Install(install) => install.run().map(|()| ExitCode::SUCCESS),
+        Task::Security(security) => security.run().map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

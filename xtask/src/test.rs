@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
+use std::{env, fs};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use xtask::lab::Lab;
+use xtask::vectors::report::{self, Summary};
 
 use crate::setup::{self, Purpose};
-use crate::{build, faults, fuzz, tidy, vm};
+use crate::{build, faults, fuzz, security, tidy, vm};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -85,13 +87,7 @@ impl Test {
                         session = Some(Session::begin()?);
                     }
                     let session = session.as_ref().context("the lab is up")?;
-                    faults::begin()?;
-                    let soak = *tier == Tier::Soak;
-                    let filter = filter.or_else(|| soak.then_some(faults::SOAK));
-                    let passed =
-                        session.run_tier(binaries(*tier), filter, &faults::variables(soak));
-                    faults::tell()?;
-                    passed?;
+                    session.run_tier(*tier, filter)?;
                 }
             }
             eprintln!("== {name}: passed in {} s", began.elapsed().as_secs());
@@ -114,6 +110,7 @@ fn binaries(tier: Tier) -> &'static [&'static str] {
 
 fn style() -> Result<()> {
     tidy::run()?;
+    security::check()?;
     check("formatting", build::cargo().args(["fmt", "--all", "--check"]))?;
     let fuzz = ["fmt", "--check", "--manifest-path", "tests/fuzz/Cargo.toml"];
     check("formatting of the fuzz targets", build::cargo().args(fuzz))?;
@@ -160,24 +157,32 @@ impl Session {
         Ok(Self { awf, lab })
     }
 
-    fn run_tier(
-        &self,
-        binaries: &[&str],
-        filter: Option<&str>,
-        variables: &[(&str, String)],
-    ) -> Result<()> {
-        for binary in binaries {
+    /// Runs a tier, and prints what it told of vectors and faults, however it ended.
+    fn run_tier(&self, tier: Tier, filter: Option<&str>) -> Result<()> {
+        let soak = tier == Tier::Soak;
+        let filter = filter.or_else(|| soak.then_some(faults::SOAK));
+        let report = env::var_os(report::VARIABLE)
+            .map_or_else(|| build::workspace().join("target/vectors.jsonl"), PathBuf::from);
+        fs::write(&report, "").with_context(|| format!("begin {}", report.display()))?;
+        faults::begin()?;
+        let ended = binaries(tier).iter().try_for_each(|binary| {
             check(
                 binary,
                 build::cargo()
                     .args(["test", "--locked", "--package", "awf-tests", "--test", binary, "--"])
                     .args(filter)
-                    .envs(variables.iter().cloned())
+                    .envs(faults::variables(soak))
                     .env("AWF_BIN", &self.awf)
-                    .env("AWF_LAB", &self.lab),
-            )?;
+                    .env("AWF_LAB", &self.lab)
+                    .env(report::VARIABLE, &report),
+            )
+        });
+        let summary = Summary::read(&report).context("read what the tier told")?;
+        if !summary.is_empty() {
+            eprintln!("{summary}\n{}", report.display());
         }
-        Ok(())
+        faults::tell()?;
+        ended
     }
 }
 

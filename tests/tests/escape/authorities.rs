@@ -2,7 +2,7 @@
 
 use awf_tests::{Run, unconfined};
 
-use crate::probe::{Case, case, hold, summary, talk, with_probe};
+use crate::probe::{Case, case, control, hold, summary, talk, with_probe};
 use crate::wire::{PROXY, connect, get, say};
 
 const ALLOWED: &str = "cdn-a.test,example.com";
@@ -58,6 +58,7 @@ fn an_address_is_refused_by_the_proxy_in_every_spelling() {
     };
     let cases: Vec<Case> = spellings.iter().flat_map(both).collect();
     hold(Run::allowing(ALLOWED), &cases);
+    control(&cases);
 }
 
 #[test]
@@ -117,6 +118,7 @@ fn an_odd_authority_or_request_is_refused_by_the_proxy() {
         method("w-lower", "connect", DEFAULT),
     ];
     hold(Run::allowing(ALLOWED), &cases);
+    control(&cases);
 }
 
 #[test]

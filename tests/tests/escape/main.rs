@@ -11,6 +11,8 @@ mod target;
 
 mod accounts;
 mod authorities;
+mod findings;
+mod forgery;
 mod guard;
 mod names;
 mod probe;

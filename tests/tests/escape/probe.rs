@@ -7,7 +7,10 @@ use std::io::Write as _;
 use awf_tests::{Outcome, Run, Scratch, unconfined};
 use serde_json::Value;
 
+use xtask::vectors::report::{End, Kind, Line, tell};
+
 use crate::dialogue::{Answer, Dialogue, Step};
+use crate::wire::PROXY;
 
 /// The probe's path, the same inside and outside.
 pub const PROBE: &str = env!("CARGO_BIN_EXE_probe");
@@ -47,7 +50,7 @@ pub fn case(
     Case { dialogue, answers, record: Some(record) }
 }
 
-/// Holds the conversations inside, and asserts every answer and record.
+/// Holds the conversations inside, asserts every answer and record, and tells the report of each.
 #[track_caller]
 pub fn hold(run: Run, cases: &[Case]) -> (BTreeMap<String, Answer>, Outcome) {
     let (answers, outcome) = talk(run, cases.iter().map(|case| &case.dialogue));
@@ -74,7 +77,59 @@ pub fn hold(run: Run, cases: &[Case]) -> (BTreeMap<String, Answer>, Outcome) {
         }
     }
     assert!(wrong.is_empty(), "{}\nawf said: {}", wrong.join("\n"), outcome.stderr);
+    for case in cases {
+        let name = &case.dialogue.name;
+        let is_allowed = case.record.is_some_and(|(verdict, _rule)| verdict == "allow");
+        // What is allowed works, and thereby is its own control.
+        let (end, why) = if is_allowed {
+            (End::Allowed, None)
+        } else {
+            (
+                End::Refused,
+                Some("nobody answers without awf at what it names, or a twin is controlled"),
+            )
+        };
+        told(name, end, case.record.is_some(), why);
+    }
     (answers, outcome)
+}
+
+/// Connects without awf to what each conversation names, and tells the report where that works. Called last in a test: it
+/// makes the very traffic that must not be there before.
+pub fn control(cases: &[Case]) {
+    let destinations: Vec<Dialogue> =
+        cases.iter().filter_map(|case| connection(&case.dialogue)).collect();
+    for (name, answer) in talk_outside(destinations.iter()) {
+        if answer.errno == 0 {
+            told(&name, End::Allowed, false, None);
+        }
+    }
+}
+
+/// Tells the report of a conversation, under the name of its test.
+pub fn told(name: &str, end: End, recorded: bool, uncontrolled: Option<&str>) {
+    let name = format!("{}/{name}", std::thread::current().name().unwrap_or_default());
+    let uncontrolled = uncontrolled.map(str::to_owned);
+    tell(&Line { kind: Kind::Conversations, name, end, recorded, uncontrolled }).unwrap();
+}
+
+/// The connection alone that a conversation is about: the proxy exists only inside, so for a request to it what it names.
+fn connection(dialogue: &Dialogue) -> Option<Dialogue> {
+    let to = if dialogue.to == PROXY { named(&dialogue.steps)? } else { dialogue.to.clone() };
+    Some(Dialogue { to, steps: Vec::new(), ..dialogue.clone() })
+}
+
+/// `host:port` of a request's first line, as far as anybody could connect to it.
+fn named(steps: &[Step]) -> Option<String> {
+    let Some(Step::Say(bytes)) = steps.first() else { return None };
+    let text = String::from_utf8_lossy(bytes);
+    let mut words = text.split_whitespace();
+    let (_method, target) = (words.next()?, words.next()?);
+    let authority = target.split_once("://").map_or(target, |(_scheme, rest)| rest);
+    let authority = authority.split('/').next()?;
+    let has_port =
+        authority.rsplit_once(':').is_some_and(|(_host, port)| port.parse::<u16>().is_ok());
+    Some(if has_port { authority.to_owned() } else { format!("{authority}:80") })
 }
 
 /// Holds conversations inside.
@@ -103,6 +158,7 @@ pub fn talk_outside<'a>(dialogues: impl Iterator<Item = &'a Dialogue>) -> BTreeM
 pub fn reach_outside<'a>(cases: impl Iterator<Item = &'a Case>) {
     for (name, answer) in talk_outside(cases.map(|case| &case.dialogue)) {
         assert_eq!(answer.errno, 0, "positive control {name}: {}", summary(&answer));
+        told(&name, End::Allowed, false, None);
     }
 }
 

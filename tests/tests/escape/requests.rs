@@ -6,7 +6,7 @@ use std::fs;
 use awf_tests::{Run, lab};
 
 use crate::dialogue::Step;
-use crate::probe::{case, hold, reach_outside, talk_outside};
+use crate::probe::{case, control, hold, reach_outside, talk_outside};
 use crate::wire::{PROXY, connect, connect_then, get, hello, say};
 
 const ALLOWED: &str = "cdn-a.test,example.com";
@@ -55,6 +55,7 @@ fn a_tunnel_carries_only_tls_for_the_name_it_was_opened_for() {
     let direct = ["cdn-a", "cdn-b", "attacker"]
         .map(|host| case(host, &format!("{host}.test:443"), say(hello(None)), &[], PLAIN));
     reach_outside(direct.iter());
+    control(&cases);
 }
 
 #[test]
@@ -99,6 +100,7 @@ fn a_tunnel_to_port_80_is_plain_http_for_the_same_host() {
         ),
     ];
     hold(Run::allowing(ALLOWED), &cases);
+    control(&cases);
 }
 
 #[test]
@@ -173,6 +175,7 @@ fn a_later_request_on_the_same_connection_is_not_served() {
         let text = String::from_utf8_lossy(&answer.heard).into_owned();
         assert!(text.contains("server=cdn-b.test"), "positive control {name}: {text}");
     }
+    control(&cases);
 }
 
 #[test]
@@ -186,6 +189,7 @@ fn the_bytes_of_a_plain_request_are_counted() {
     for record in outcome.records_where(|record| record["verdict"] == "allow") {
         assert!(record["bytes_out"].as_u64() >= Some(40), "{record:#}");
     }
+    control(&cases);
 }
 
 /// What reached the lab's web servers. Clients of other tests may send it any bytes.

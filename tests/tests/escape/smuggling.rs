@@ -1,9 +1,10 @@
 //! Requests that two readers could split differently: whatever becomes of each, the inner one is never made.
 
 use awf_tests::{Run, lab, unconfined};
+use xtask::vectors::report::End;
 
 use crate::dialogue::Dialogue;
-use crate::probe::{case, hold, summary, talk};
+use crate::probe::{Case, case, control, hold, summary, talk, told};
 use crate::requests::arrivals;
 use crate::wire::{PROXY, say};
 
@@ -59,6 +60,7 @@ fn no_request_can_be_smuggled_past_the_policy() {
         assert!(!records.is_empty(), "{name}: no record");
         let answer = summary(&answers[*name]);
         assert!(answer.starts_with("http ") || answer == "closed", "{name}: {answer}");
+        told(name, End::Refused, true, None);
     }
     // The inner names exist, and can be reached.
     let control = "s-control.bulk.test";
@@ -81,13 +83,22 @@ fn a_request_behind_a_denied_one_goes_nowhere() {
     );
     let denied = ("deny", "deny-default");
     // Whether a request gets through is a race, so there are many.
-    let many = (0..20).flat_map(|number| {
-        [
-            case(&format!("b-proxy-{number}"), PROXY, say(&proxy), &["http 403"], denied),
-            case(&format!("b-clear-{number}"), "cdn-b.test:80", say(&clear), &["http 403"], denied),
-        ]
-    });
-    hold(Run::allowing("example.com"), &many.collect::<Vec<_>>());
+    let many: Vec<Case> = (0..20)
+        .flat_map(|number| {
+            [
+                case(&format!("b-proxy-{number}"), PROXY, say(&proxy), &["http 403"], denied),
+                case(
+                    &format!("b-clear-{number}"),
+                    "cdn-b.test:80",
+                    say(&clear),
+                    &["http 403"],
+                    denied,
+                ),
+            ]
+        })
+        .collect();
+    hold(Run::allowing("example.com"), &many);
     let arrived = arrivals().lines().filter(|line| line.contains(&path)).count();
     assert_eq!(arrived, 0, "requests that are on no record reached the origin behind denied ones");
+    control(&many);
 }

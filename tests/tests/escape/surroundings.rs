@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use awf_tests::{Run, Scratch, awf, lab, unconfined};
 
-use crate::probe::{PROBE, case, hold, with_probe};
+use crate::probe::{PROBE, case, control, hold, with_probe};
 use crate::wire::{PROXY, connect, get, hello, say};
 
 /// A Python line that takes a connected socket from somebody listening at a path, and speaks through it.
@@ -167,6 +167,7 @@ fn the_hosts_own_services_are_out_of_reach() {
     }
     crate::probe::reach_outside(cases.iter().take(2));
     assert!(listener.accept().is_ok() && clear.accept().is_ok(), "positive control");
+    control(&cases);
 }
 
 #[test]
@@ -179,6 +180,7 @@ fn an_empty_list_denies_everything() {
         case("e-get", PROXY, say(get("http://example.com/", "example.com")), &["http 403"], denied),
     ];
     hold(Run::new(), &cases);
+    control(&cases);
 }
 
 #[test]
@@ -212,6 +214,7 @@ fn the_block_list_beats_the_allow_list() {
         ),
     ];
     hold(run, &cases);
+    control(&cases);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use awf_tests::{Run, lab};
 
 use crate::dialogue::Step;
-use crate::probe::{Case, case, hold, reach_outside};
+use crate::probe::{Case, case, control, hold, reach_outside};
 use crate::wire::{
     connect, hello, hello_in_records, hello_with_ech, hello_with_names, hello_with_raw_name, say,
     say_slowly,
@@ -169,6 +169,7 @@ fn nothing_but_tls_passes_on_443() {
     let cases = other_protocols("example.com:443");
     hold(Run::allowing(ALLOWED), &cases);
     reach_outside(other_protocols("attacker.test:443").iter());
+    control(&cases);
 }
 
 #[test]

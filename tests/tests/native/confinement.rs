@@ -95,6 +95,7 @@ fn what_tells_of_the_host_is_not_there() {
     assert_eq!(shown, [""; 0], "{outcome:#?}");
 }
 
+/// Finding L2 of the review: nothing limited what the agent used.
 #[test]
 fn memory_and_processes_are_limited() {
     let line = format!("{PYTHON} -c 'bytearray(1 << 30)' && echo had");

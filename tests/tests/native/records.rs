@@ -179,6 +179,7 @@ fn the_record_and_the_access_log_can_be_joined() {
     }
 }
 
+/// Finding L4 of the review: logs could be read by root only.
 #[test]
 fn everything_a_run_leaves_can_be_read_by_everybody() {
     let left = Left::by(&[]);

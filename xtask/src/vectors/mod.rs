@@ -13,7 +13,7 @@ mod network;
 mod options;
 mod processes;
 mod sockets;
-pub mod limits;
+pub mod coverage;
 pub mod report;
 
 /// One way out.

@@ -1,1 +1,0 @@
-//! What awf does not cover, said as plainly as what it does.
