@@ -46,7 +46,12 @@ pub fn denials(tally: &Tally, allowed: &[String]) -> Vec<String> {
     if let Some(list) = suggest(&missing, allowed).filter(|_list| !missing.is_empty()) {
         lines.push(format!("To allow them: --allow-domains \"{list}\""));
     }
-    lines
+    lines.iter().map(|line| shown(line)).collect()
+}
+
+/// The text without control characters: names of tasks and hosts are the agent's, the terminal is the user's.
+fn shown(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }
 
 fn line(denial: &Denial, count: u64) -> String {

@@ -282,3 +282,44 @@ fn the_resolver_of_every_language_asks_nobody() {
         assert!(!leaked(&mark, name).is_empty(), "positive control: {name}");
     }
 }
+
+#[test]
+fn a_search_domain_of_the_agents_own_leads_no_query_out() {
+    let sink = lab().sink();
+    let mark = sink.mark().unwrap();
+    let names: Vec<String> = (0..3).map(|_| secret()).collect();
+    let line = format!(
+        "LOCALDOMAIN={} getent hosts www; LOCALDOMAIN={} RES_OPTIONS=ndots:5 getent ahosts a.b.example.com; \
+         dig +short +tries=1 +time=2 +search +domain={} www @8.8.8.8; true",
+        names[0], names[1], names[2]
+    );
+    Run::allowing("example.com").run(&line).succeeded();
+    for name in &names {
+        assert_eq!(leaked(&mark, name), [""; 0]);
+    }
+    drop(awf_tests::unconfined(&line));
+    for (number, name) in names.iter().enumerate() {
+        assert!(!leaked(&mark, name).is_empty(), "positive control: {name}");
+        told(&format!("search-{number}"), End::Refused, false, None);
+    }
+}
+
+#[test]
+fn an_allowed_alias_leads_to_no_query_for_what_it_stands_for() {
+    let sink = lab().sink();
+    let mark = sink.mark().unwrap();
+    let line = "curl -sS -m 10 -o /dev/null http://alias.test/; dig +short +tries=1 +time=2 alias.test CNAME @8.8.8.8; \
+                getent hosts alias.test";
+    let outcome = Run::allowing("alias.test").without_proxy_variables().run(line).succeeded();
+    let queries = sink.dns_queries_since(&mark).unwrap();
+    assert!(queries.contains(&"alias.test".to_owned()), "{queries:?}: {outcome:#?}");
+    assert_eq!(leaked(&mark, "goproxy.lab.test"), [""; 0]);
+    assert!(!outcome.stdout.contains("goproxy.lab.test"), "{}", outcome.stdout);
+    // The name itself stays denied, and without awf it is asked for.
+    let direct = "curl -sS -m 5 -o /dev/null http://goproxy.lab.test/";
+    Run::allowing("alias.test").without_proxy_variables().run(&format!("{direct} -f")).failed();
+    assert_eq!(leaked(&mark, "goproxy.lab.test"), [""; 0]);
+    assert!(awf_tests::unconfined(direct).status.success(), "positive control");
+    assert!(!leaked(&mark, "goproxy.lab.test").is_empty(), "positive control");
+    told("alias", End::Refused, true, None);
+}

@@ -30,6 +30,7 @@
 //! | `crates.lab.test`, `goproxy.lab.test` | 93.184.216.46, .47 | sparse index with `lab-hello`; module `lab.test/hello` |
 //! | `xn--mnchen-3ya.test` | 93.184.216.48 | page (an IDNA name) |
 //! | `*.bulk.test` (`n0.bulk.test` ...) | 93.184.216.50, `2606:2800:220:1::50` | page |
+//! | `alias.test` | a CNAME of `goproxy.lab.test` | its files |
 //! | `v6only.test` | `2600:1ab::6` | page, no A record |
 //! | `mixed.test` | 93.184.216.34 and 10.1.2.3 | page, or the internal service |
 //! | `attacker.test` | 203.0.113.66, `2600:1ab::66` | echo on 80 and 443 too, raw or TLS |

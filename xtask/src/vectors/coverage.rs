@@ -79,6 +79,11 @@ const LIMITS: &[Limit] = &[
         why: "whoever may speak may modulate",
     },
     Limit {
+        what: "A Unix socket of the host that the user mounts by its own path (`--mount .../docker.sock`)",
+        is_observed: false,
+        why: "whoever listens there acts outside, as the user asked; in a mounted directory it is out of reach",
+    },
+    Limit {
         what: "Faults of the kernel",
         is_observed: false,
         why: "the sandbox shares the host's kernel",
