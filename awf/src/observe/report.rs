@@ -89,3 +89,25 @@ fn explain(rule: &str, port: Option<u16>) -> String {
 fn is_missing_domain(denial: &Denial) -> bool {
     denial.rule == "deny-default" && denial.target.contains('.')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_the_agents_makes_no_line_of_its_own() {
+        let denial = Denial {
+            target: "203.0.113.1".into(),
+            port: Some(22),
+            rule: "port".into(),
+            comm: "a\n[WARN] \u{1b}[2J".into(),
+        };
+        let mut tally = Tally::default();
+        tally.denials.insert(denial, 1);
+        let lines = denials(&tally, &[]);
+        assert_eq!(
+            lines[1],
+            "  - Blocked: 203.0.113.1:22 by a?[WARN] ?[2J: port 22 not allowed, only 80 and 443"
+        );
+    }
+}

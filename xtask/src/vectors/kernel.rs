@@ -36,7 +36,8 @@ pub(super) const TABLE: &[Vector] = &[
         .since(5, 1),
     kernel(["userfaultfd", "a fault held open", "kernel: fs/userfaultfd.c"], "userfaultfd")
         .may_lack("the kernel may lack it"),
-    kernel(["file-handle", "files past every mount", "shocker.c"], "name_to_handle_at"),
+    kernel(["file-handle", "files past every mount", "shocker.c"], "name_to_handle_at")
+        .may_lack("the root's file system may have no handles"),
     kernel(
         [
             "seccomp-notify",

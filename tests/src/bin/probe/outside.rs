@@ -73,7 +73,7 @@ pub const VECTORS: &[Vector] = &[
         let taken = call(libc::SYS_pidfd_getfd, [process, wanted, 0, 0, 0, 0])?;
         // SAFETY: the kernel has just made it for us.
         let taken = unsafe { OwnedFd::from_raw_fd(i32::try_from(taken).expect("a descriptor")) };
-        send(&taken, &target.payload(name))
+        speak(&taken, target, name)
     }),
     // Signal 0 is none, but tells whether one could be sent.
     vector("signal-outside", |_, _| by_number(libc::SYS_kill, 0)),
@@ -197,7 +197,13 @@ fn take(stream: std::io::Result<UnixStream>, target: &Target, name: &str) -> Att
     });
     // SAFETY: the kernel has just made it for us.
     let given = unsafe { OwnedFd::from_raw_fd(given.ok_or(Errno::EBADMSG)?) };
-    send(&given, &target.payload(name))
+    speak(&given, target, name)
+}
+
+/// Sends through the accomplice's socket; an answer to an earlier datagram may wait on it as an error.
+fn speak(given: &OwnedFd, target: &Target, name: &str) -> Attempted {
+    let payload = target.payload(name);
+    send(given, &payload).or_else(|_earlier| send(given, &payload))
 }
 
 /// Offers a connected socket and a service, says `ready`, and stays until its standard input ends.
