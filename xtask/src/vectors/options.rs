@@ -10,7 +10,10 @@ const NET_ADMIN: Needs = Needs::Capability("CAP_NET_ADMIN");
 
 /// An operation of `io_uring`: set-up is refused; without that fence the programs see what it does.
 const fn uring(words: [&'static str; 3], operation: &'static str, alone: i32) -> Vector {
-    call(Group::Uring, words, operation).control(Control::Arrives).alone(Alone::Refuse(alone))
+    call(Group::Uring, words, operation)
+        .control(Control::Arrives)
+        .recorded("system-call", "io_uring_setup")
+        .alone(Alone::Refuse(alone))
 }
 
 /// An option of IPv6, as the table of the kernel's headers numbers it.

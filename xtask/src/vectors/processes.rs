@@ -9,8 +9,17 @@ const INIT: &str =
     "process 1 of the machine may refuse root; its twins for a process of the host are controlled";
 const ROOT: &str = "CAP_SYS_ADMIN";
 
+/// A way into another namespace, by the call that the record names.
+const fn namespace(words: [&'static str; 3], flag: &'static str, recorded: &'static str) -> Vector {
+    call(Group::Namespaces, words, flag).recorded("system-call", recorded)
+}
+
 const fn unshare(words: [&'static str; 3], flag: &'static str) -> Vector {
-    call(Group::Namespaces, words, flag)
+    namespace(words, flag, "unshare")
+}
+
+const fn clone(words: [&'static str; 3], flag: &'static str) -> Vector {
+    namespace(words, flag, "clone")
 }
 
 const fn mount(words: [&'static str; 3], call_path: &'static str) -> Vector {
@@ -36,16 +45,19 @@ pub(super) const TABLE: &[Vector] = &[
     unshare(["unshare-time", "a time namespace", "M2"], "unshare(CLONE_NEWTIME)")
         .may_lack("the kernel may lack time namespaces")
         .since(5, 6),
-    unshare(["clone-user", "a user namespace for a child", "M2"], "clone(CLONE_NEWUSER)"),
-    unshare(["clone-net", "a network namespace for a child", "M2"], "clone(CLONE_NEWNET)"),
-    unshare(["clone-pid", "a pid namespace for a child", "M2"], "clone(CLONE_NEWPID)"),
-    unshare(["clone3-user", "flags that no filter can read", "M2"], "clone3(CLONE_NEWUSER)")
-        .answers(&[ENOSYS]),
-    unshare(["setns", "a namespace of our own", "M2"], "setns"),
+    clone(["clone-user", "a user namespace for a child", "M2"], "clone(CLONE_NEWUSER)"),
+    clone(["clone-net", "a network namespace for a child", "M2"], "clone(CLONE_NEWNET)"),
+    clone(["clone-pid", "a pid namespace for a child", "M2"], "clone(CLONE_NEWPID)"),
+    clone(["clone3-user", "flags that no filter can read", "M2"], "clone3(CLONE_NEWUSER)")
+        .answers(&[ENOSYS])
+        .unrecorded(),
+    namespace(["setns", "a namespace of our own", "M2"], "setns", "setns"),
     unshare(["setns-outside", "the host's network namespace", "M2"], "open+setns")
         .answers(&[ENOENT])
+        .unrecorded()
         .by(Layer::Namespace),
-    unshare(["chroot", "another root", "M2"], "chroot").needs(Needs::Capability("CAP_SYS_CHROOT")),
+    call(Group::Namespaces, ["chroot", "another root", "M2"], "chroot")
+        .needs(Needs::Capability("CAP_SYS_CHROOT")),
     mount(["mount", "a file system", "M2"], "mount(tmpfs)"),
     mount(["mount-cgroup", "the cgroup tree, writable", "CVE-2022-0492"], "mount(cgroup2)"),
     mount(["mount-bpffs", "pinned programs", "kernel: kernel/bpf/inode.c"], "mount(bpf)"),
@@ -110,6 +122,7 @@ pub(super) const TABLE: &[Vector] = &[
         ["pidfd-getfd", "a descriptor of a child", "kernel: pidfd_getfd"],
         "pidfd_getfd",
     )
+    .recorded("system-call", "pidfd_getfd")
     .since(5, 6),
     process(
         ["signal-outside", "a signal to a process of the host", "kernel: kernel/signal.c"],

@@ -14,7 +14,7 @@ const fn protocol(words: [&'static str; 3], socket: &'static str, name: &'static
 }
 
 const fn netlink(words: [&'static str; 3], protocol: &'static str) -> Vector {
-    call(Group::Netlink, words, "socket").socket(protocol)
+    call(Group::Netlink, words, "socket").socket(protocol).recorded("socket-type", protocol)
 }
 
 const fn admin(words: [&'static str; 3], call: &'static str) -> Vector {
@@ -157,5 +157,6 @@ pub(super) const TABLE: &[Vector] = &[
     )
     .socket("tipc/seqpacket/0")
     .answers(&[nix::libc::EAFNOSUPPORT])
+    .recorded("socket-type", "tipc/5/0")
     .may_lack("the kernel may lack TIPC or its module"),
 ];

@@ -52,7 +52,7 @@ const fn vector(name: &'static str, attempt: fn(&Target, &str) -> Attempted) -> 
 }
 
 /// Seconds after which an attempt is killed.
-const PATIENCE: u32 = 5;
+const PATIENCE: u32 = 30;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
