@@ -151,6 +151,15 @@ fn the_programs_load_and_attach_and_govern_their_cgroups() {
     for hook in awf::enforce::object::HOOKS {
         assert!(bench.pins.join(hook.program).exists(), "{} is not pinned", hook.program);
     }
+    // Read by the vm tier. The kernel tells since 5.16.
+    let ours = aya::programs::loaded_programs()
+        .flatten()
+        .filter(|program| program.name().starts_with(b"awf_"));
+    for program in ours {
+        let count = program.verified_instruction_count();
+        let count = count.map_or_else(|| "untold".to_owned(), |count| count.to_string());
+        println!("verified {} {count}", program.name_as_str().unwrap());
+    }
 }
 
 /// What the programs alone must stop, as the table says.

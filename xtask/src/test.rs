@@ -76,11 +76,8 @@ impl Test {
             match tier {
                 Tier::Style => style()?,
                 Tier::Pure => pure(filter)?,
-                // Every kernel when asked for by name, else the one of the slice.
-                Tier::Vm => {
-                    let slice = self.tier.is_none().then_some(vm::SLICE);
-                    vm::test(&build::awf()?, filter.or(slice))?;
-                }
+                Tier::Vm if self.tier.is_none() => vm::slice(&build::awf()?)?,
+                Tier::Vm => vm::whole(&build::awf()?, filter)?,
                 Tier::Fuzz => fuzz::run(filter, self.seconds)?,
                 _ => {
                     if session.is_none() {

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// Names the file.
 pub const VARIABLE: &str = "AWF_VECTORS_REPORT";
 
+/// So many are named of those that were not controlled for one reason; the report has all.
+const NAMED: usize = 8;
+
 /// Against what it was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -88,6 +91,35 @@ impl Summary {
         self.lines.is_empty()
     }
 
+    /// The table alone, without what was not controlled.
+    pub fn counts(&self) -> String {
+        let heads = [
+            "tried",
+            "controlled",
+            "refused",
+            "contained",
+            "allowed",
+            "recorded",
+            "closed",
+            "escapes",
+        ];
+        let cells = |name: &str, cells: [String; 8]| {
+            format!("{name:<16}{}\n", cells.map(|cell| format!("{cell:>12}")).concat())
+        };
+        let mut table = cells("", heads.map(str::to_owned));
+        for (kind, name) in [
+            (Kind::SystemCalls, "system calls"),
+            (Kind::ProgramsAlone, "programs alone"),
+            (Kind::Conversations, "conversations"),
+        ] {
+            let row = self.row(kind);
+            if row != [0; 8] {
+                table += &cells(name, row.map(|count| count.to_string()));
+            }
+        }
+        table
+    }
+
     fn add(&mut self, line: &Line) {
         let key = (line.kind, line.name.clone());
         let known = self.lines.entry(key).or_insert_with(|| line.clone());
@@ -120,27 +152,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heads = [
-            "tried",
-            "controlled",
-            "refused",
-            "contained",
-            "allowed",
-            "recorded",
-            "closed",
-            "escapes",
-        ];
-        writeln!(f, "{:<16}{}", "", heads.map(|head| format!("{head:>12}")).concat())?;
-        for (kind, name) in [
-            (Kind::SystemCalls, "system calls"),
-            (Kind::ProgramsAlone, "programs alone"),
-            (Kind::Conversations, "conversations"),
-        ] {
-            let row = self.row(kind);
-            if row != [0; 8] {
-                writeln!(f, "{name:<16}{}", row.map(|count| format!("{count:>12}")).concat())?;
-            }
-        }
+        f.write_str(&self.counts())?;
         let mut open: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for line in self.lines.values() {
             if let Some(why) = &line.uncontrolled {
@@ -148,9 +160,11 @@ impl fmt::Display for Summary {
             }
         }
         for (why, names) in open {
-            write!(f, "\nnot controlled here ({}): {why}\n  {}", names.len(), names.join(", "))?;
+            let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+            let more = if names.len() > NAMED { ", ..." } else { "" };
+            writeln!(f, "not controlled here ({}): {why}\n  {named}{more}", names.len())?;
         }
-        writeln!(f)
+        Ok(())
     }
 }
 

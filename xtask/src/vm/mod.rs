@@ -8,11 +8,14 @@ pub(crate) mod guest;
 mod kernel;
 mod machine;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, fs};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use xtask::vectors::report::{self, Summary};
 
 use crate::build;
 use guest::{Job, Work};
@@ -29,11 +32,27 @@ pub(crate) const PACKAGES: [&str; 6] = [
     "debian-archive-keyring",
 ];
 
-/// The kernel that every continuous integration boots.
-pub(crate) const SLICE: &str = "6.1";
+/// The job that gives what the tests told of the vectors, and where they tell it.
+const VECTORS: &str = "vectors";
+const GUESTS_VECTORS: &str = "/run/vectors.jsonl";
 
-/// Boots every kernel, or the one whose series is named.
-pub(crate) fn test(awf: &Path, series: Option<&str>) -> Result<()> {
+/// The kernel that every run of all tiers boots.
+const SLICE: &str = "6.1";
+
+/// The part of the escape tier that it runs there: the table of vectors.
+const SLICE_OF_ESCAPE: &str = "vectors::";
+
+/// One kernel, and of the escape tier the system calls only.
+pub(crate) fn slice(awf: &Path) -> Result<()> {
+    run(awf, Some(SLICE), SLICE_OF_ESCAPE)
+}
+
+/// Every kernel, or the one whose series is named, and all of the tiers.
+pub(crate) fn whole(awf: &Path, series: Option<&str>) -> Result<()> {
+    run(awf, series, "")
+}
+
+fn run(awf: &Path, series: Option<&str>, of_escape: &str) -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "this tier needs root: run it with sudo");
     let wanted: Vec<&Series> =
         SERIES.iter().filter(|known| series.is_none_or(|name| name == known.name)).collect();
@@ -42,25 +61,53 @@ pub(crate) fn test(awf: &Path, series: Option<&str>) -> Result<()> {
         bail!("no such kernel; there are: {}", known.join(", "));
     }
     let place = build::target_directory()?.join("vm");
-    let jobs = Jobs::build(awf)?;
+    let jobs = Jobs::build(awf, of_escape)?;
     let mut failed = Vec::new();
-    let mut table = Table::default();
+    let mut verified = Verified::default();
     for series in wanted {
         let kernel = Kernel::of(series, &place.join("kernels"))
             .with_context(|| format!("fetch the kernel {}", series.name))?;
-        let told = boot(&kernel, &jobs, &place.join(series.name))?;
-        for job in told.iter().filter(|job| job.code != 0) {
-            failed.push(format!("{} on {}:\n{}", job.name, kernel.release, job.lines.join("\n")));
+        let place = place.join(series.name);
+        let told = boot(&kernel, &jobs, &place)?;
+        for job in &told {
+            if job.code != 0 {
+                failed.push(format!(
+                    "{} on {}:\n{}",
+                    job.name,
+                    kernel.release,
+                    job.lines.join("\n")
+                ));
+            }
+            eprintln!("{:<30} {}", kernel.release, row(job));
         }
-        table.add(&kernel.release, &told);
+        print_vectors(&told, &place)?;
+        verified.add(&kernel.release, &told);
     }
-    table.print();
+    eprint!("{verified}");
     ensure!(failed.is_empty(), "{}", failed.join("\n\n"));
     Ok(())
 }
 
+/// A job in a line.
+fn row(job: &Told) -> String {
+    let verdict = if job.code == 0 { "passed" } else { "FAILED" };
+    let mut results = job.lines.iter().filter_map(|line| line.strip_prefix("test result: "));
+    let counts =
+        results.next_back().and_then(|line| line.split_once("; 0 ignored")).unwrap_or_default().0;
+    format!("{:<8} {verdict} in {:>4} s  {counts}", job.name, job.seconds)
+}
+
+/// What the tests told of the vectors, which they wrote into a file of the guest.
+fn print_vectors(told: &[Told], place: &Path) -> Result<()> {
+    let path = place.join("vectors.jsonl");
+    let lines = told.iter().find(|job| job.name == VECTORS).map(|job| job.lines.join("\n"));
+    fs::write(&path, lines.unwrap_or_default())?;
+    eprintln!("{}", Summary::read(&path)?.counts());
+    Ok(())
+}
+
 /// Boots once, and once more if the guest died: emulated kernels do, rarely.
-fn boot(kernel: &Kernel, jobs: &Jobs, place: &Path) -> Result<Vec<Told>> {
+fn boot(kernel: &Kernel, jobs: &Jobs<'_>, place: &Path) -> Result<Vec<Told>> {
     let progress = ProgressBar::new_spinner().with_prefix(kernel.release.clone());
     progress.set_style(ProgressStyle::with_template("{spinner} {prefix}: {msg} ({elapsed})")?);
     progress.enable_steady_tick(Duration::from_millis(120));
@@ -74,14 +121,16 @@ fn boot(kernel: &Kernel, jobs: &Jobs, place: &Path) -> Result<Vec<Told>> {
 }
 
 /// The programs that the guests run.
-struct Jobs {
+struct Jobs<'a> {
+    /// Filter of the escape tier.
+    of_escape: &'a str,
     xtask: PathBuf,
     awf: PathBuf,
     tests: Vec<(String, PathBuf)>,
 }
 
-impl Jobs {
-    fn build(awf: &Path) -> Result<Self> {
+impl<'a> Jobs<'a> {
+    fn build(awf: &Path, of_escape: &'a str) -> Result<Self> {
         let output = build::cargo()
             .args([
                 "test",
@@ -101,13 +150,18 @@ impl Jobs {
             let name = message.pointer("/target/name")?.as_str()?.to_owned();
             Some((name, message.get("executable")?.as_str()?.into()))
         });
-        Ok(Self { xtask: std::env::current_exe()?, awf: awf.to_owned(), tests: tests.collect() })
+        Ok(Self {
+            of_escape,
+            xtask: std::env::current_exe()?,
+            awf: awf.to_owned(),
+            tests: tests.collect(),
+        })
     }
 
     /// What a kernel's guest has to do: bring up a lab of its own, then the tests.
     fn work(&self, kernel: &Kernel) -> Result<Work> {
         let mut jobs = vec![self.job("lab", &self.xtask, &["lab", "up"])];
-        for (name, filter) in [("kernel", ""), ("escape", "")] {
+        for (name, filter) in [("kernel", ""), ("escape", self.of_escape)] {
             let test = self.tests.iter().find(|(known, _program)| known == name);
             let (_name, program) =
                 test.with_context(|| format!("the test {name} was not built"))?;
@@ -115,13 +169,18 @@ impl Jobs {
             arguments.extend(Some(filter).filter(|filter| !filter.is_empty()));
             jobs.push(self.job(name, program, &arguments));
         }
+        jobs.push(self.job(VECTORS, Path::new("/bin/cat"), &[GUESTS_VECTORS]));
         let shared = vec![build::workspace().to_owned(), build::target_directory()?];
         Ok(Work { modules: kernel.modules.clone(), shared, jobs })
     }
 
     fn job(&self, name: &str, program: &Path, arguments: &[&str]) -> Job {
         let awf = self.awf.display().to_string();
-        let environment = [("AWF_LAB", "vm".to_owned()), ("AWF_BIN", awf)];
+        let environment = [
+            ("AWF_LAB", "vm".to_owned()),
+            ("AWF_BIN", awf),
+            (report::VARIABLE, GUESTS_VECTORS.to_owned()),
+        ];
         Job {
             name: name.to_owned(),
             program: program.to_owned(),
@@ -131,28 +190,36 @@ impl Jobs {
     }
 }
 
-/// What is printed at the end.
+/// How many instructions the verifier walked through, by program and kernel.
 #[derive(Default)]
-struct Table {
-    rows: Vec<String>,
+struct Verified {
+    kernels: Vec<String>,
+    programs: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-impl Table {
+impl Verified {
+    /// Reads the lines `verified PROGRAM COUNT` of the kernel tier.
     fn add(&mut self, release: &str, told: &[Told]) {
-        for job in told {
-            let verdict = if job.code == 0 { "passed" } else { "FAILED" };
-            let counts = job.lines.iter().rev().find_map(|line| line.strip_prefix("test result: "));
-            let counts = counts.unwrap_or_default().split(" filtered").next().unwrap_or_default();
-            self.rows.push(format!(
-                "{release:<30} {:<8} {verdict} in {:>4} s  {counts}",
-                job.name, job.seconds
-            ));
+        self.kernels.push(release.to_owned());
+        for line in told.iter().flat_map(|job| &job.lines) {
+            if let ["verified", program, count] = line.split(' ').collect::<Vec<_>>().as_slice() {
+                let counts = self.programs.entry((*program).to_owned()).or_default();
+                counts.insert(release.to_owned(), (*count).to_owned());
+            }
         }
     }
+}
 
-    fn print(&self) {
-        for row in &self.rows {
-            eprintln!("{row}");
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<18}", "verifier's steps")?;
+        self.kernels.iter().try_for_each(|kernel| write!(f, "{kernel:>32}"))?;
+        for (program, counts) in &self.programs {
+            write!(f, "\n{program:<18}")?;
+            for kernel in &self.kernels {
+                write!(f, "{:>32}", counts.get(kernel).map_or("-", String::as_str))?;
+            }
         }
+        writeln!(f)
     }
 }
