@@ -1,6 +1,6 @@
 //! What chooses a way or a header of its own: socket options, ancillary data; and `io_uring`, which makes the calls itself.
 
-use nix::libc::{EINVAL, EPERM};
+use nix::libc::{EINVAL, ENETUNREACH, EPERM};
 
 use super::build::{call, harmless, message, option};
 use super::{Alone, Control, Group, Layer, Needs, Vector};
@@ -83,7 +83,7 @@ pub(super) const TABLE: &[Vector] = &[
     message(["msg-rthdr", "a route of segments", "RFC 6275 6.4"], "sendmsg(IPV6_RTHDR)")
         .socket("inet6/dgram/udp")
         .may_lack("the kernel may lack mobile IPv6")
-        .answers(&[EPERM, EINVAL])
+        .answers(&[EPERM, EINVAL, ENETUNREACH])
         .alone(Alone::Blind),
     message(["msg-mark", "a mark for one message", "kernel: SO_MARK"], "sendmsg(SO_MARK)")
         .needs(NET_ADMIN)
