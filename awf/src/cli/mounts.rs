@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::usage::UsageError;
@@ -82,6 +83,10 @@ fn parse(value: &str, caller: &Caller) -> Result<Mount, UsageError> {
         let problem = "a file cannot be shown in place of a directory, nor the other way round";
         return Err(refuse(problem.to_owned(), "name a container path of the same kind"));
     }
+    if is_channel(Path::new(source)) {
+        let problem = "the host path is a socket or a FIFO, and whoever listens there acts outside";
+        return Err(refuse(problem.to_owned(), "name the files that the command needs"));
+    }
     match exists(Path::new(source), caller.euid) {
         Ok(()) => Ok(Mount { source: source.into(), target, access }),
         Err(error) => {
@@ -109,6 +114,14 @@ fn inside(target: &str) -> Result<PathBuf, &'static str> {
 /// Whether what is there is a directory; the sandbox shows most of the machine's paths in place.
 fn is_directory(path: &Path) -> Option<bool> {
     fs::metadata(path).ok().map(|facts| facts.is_dir())
+}
+
+/// Whether it leads to a process of the host, such as a container daemon.
+fn is_channel(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|facts| {
+        let kind = facts.file_type();
+        kind.is_socket() || kind.is_fifo()
+    })
 }
 
 /// Whether the path is there. An ordinary user may lack the right to look; root looks again.

@@ -106,6 +106,11 @@ fn m3_the_socket_of_a_daemon_is_out_of_reach_even_in_a_mounted_directory() {
     let run = Run::allowing("example.com").option("--mount", &mount);
     let outcome = run.caller_variable("DOCKER_HOST", &host).run(&line).failed();
     assert!(!outcome.stdout.contains("pong"), "{outcome:#?}");
+    // Named itself, it is refused before anything runs.
+    let mount = format!("{0}:{0}:rw", path.display());
+    let outcome = Run::allowing("example.com").option("--mount", &mount).run("echo ran");
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""), "{outcome:#?}");
+    assert!(outcome.stderr.contains("a socket or a FIFO"), "{outcome:#?}");
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "the daemon was reached");
 }

@@ -10,7 +10,8 @@ use crate::world::{World, ended, finish, id_of, send};
 
 /// What makes the odd files of the table, in `$PWD`.
 const ODD: &str = "mkdir dir ro; mount -t tmpfs -o ro ro ro; ln -s /tmp link; touch file; echo 'bad..name' >bad; \
-                   head -c 100 /dev/urandom >noise; printf 'a.com\\0b.com\\n' >zero";
+                   head -c 100 /dev/urandom >noise; printf 'a.com\\0b.com\\n' >zero; mkfifo fifo; \
+                   python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'";
 
 /// Option and value; `@` stands for this world's directory.
 const NONSENSE: &[(&str, &str)] = &[
@@ -49,6 +50,8 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--mount", "@/dir:/x:rx"),
     ("--mount", "@/dir:/x/../../y"),
     ("--mount", "@/file:/etc"),
+    ("--mount", "@/socket:/x"),
+    ("--mount", "@/fifo:/x"),
     ("--container-workdir", "relative"),
     ("--container-workdir", ""),
     ("--work-dir", ""),

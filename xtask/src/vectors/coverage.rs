@@ -92,11 +92,6 @@ const LIMITS: &[Limit] = &[
         why: "whoever may speak may modulate",
     },
     Limit {
-        what: "A Unix socket of the host that the user mounts by its own path (`--mount .../docker.sock`)",
-        is_observed: false,
-        why: "whoever listens there acts outside, as the user asked; in a mounted directory it is out of reach",
-    },
-    Limit {
         what: "Faults of the kernel",
         is_observed: false,
         why: "the sandbox shares the host's kernel",
@@ -104,7 +99,7 @@ const LIMITS: &[Limit] = &[
     Limit {
         what: "Root on the host, outside the sandbox",
         is_observed: false,
-        why: "it may detach anything; a loss of the programs ends the run within a second",
+        why: "it may detach anything; a loss of the programs ends the run within half a second",
     },
     Limit {
         what: "What the agent leaves in shared directories and somebody runs later",

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -113,7 +113,12 @@ impl<'a> Root<'a> {
     }
 
     fn bind(&mut self, source: &Path, target: &Path, access: Access) -> Result<()> {
-        let directory = source.metadata().context("look at the source")?.is_dir();
+        let kind = source.metadata().context("look at the source")?.file_type();
+        // The plan has none; one that took a file's place since is another way to a process of the host.
+        if kind.is_socket() || kind.is_fifo() {
+            bail!("{} has become a socket or a FIFO", source.display());
+        }
+        let directory = kind.is_dir();
         let shape = if directory { Shape::Directory } else { Shape::File };
         let attributes = match access {
             Access::ReadOnly => mnt::PLAIN | mnt::READ_ONLY,
