@@ -1,6 +1,6 @@
 //! What the programs are loaded with: written into `.rodata` before the load, frozen by the kernel from then on.
 //!
-//! Owns: the layouts of [`Config`] and [`GuardConfig`]. Derived from one `Policy` by `awf`'s `enforce::contents`.
+//! Owns: the layouts of [`Config`], [`GuardConfig`] and [`Layout`]. The first two are derived from one `Policy` by `awf`'s `enforce::contents`.
 //! Addresses and ports are in host byte order; the programs convert at the edge.
 
 use crate::limits::TCP_PORTS;
@@ -41,6 +41,39 @@ pub struct GuardConfig {
     pub chooses_errno: u32,
 }
 
+/// Where this kernel keeps what the LSM programs read: offsets in bytes, told by its own type information.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// `socket.sk`.
+    pub socket_sock: u32,
+    /// `sock.__sk_common.skc_family`.
+    pub sock_family: u32,
+    /// `sock.sk_type`.
+    pub sock_type: u32,
+    /// `sock.sk_protocol`.
+    pub sock_protocol: u32,
+    /// `sock.sk_cgrp_data.cgroup`.
+    pub sock_cgroup: u32,
+    /// `cgroup.kn`.
+    pub cgroup_node: u32,
+    /// `kernfs_node.id`.
+    pub node_id: u32,
+}
+
+impl Layout {
+    /// The value in the object file: with it, no program that reads a kernel object passes the verifier.
+    pub const UNKNOWN: Self = Self {
+        socket_sock: 0,
+        sock_family: 0,
+        sock_type: 0,
+        sock_protocol: 0,
+        sock_cgroup: 0,
+        cgroup_node: 0,
+        node_id: 0,
+    };
+}
+
 impl Config {
     /// Refuses everything: the value in the object file, so that a program that was never configured denies.
     pub const CLOSED: Self = Self {
@@ -64,6 +97,7 @@ impl GuardConfig {
 
 const _: () = assert!(size_of::<Config>() == 3 * 4 + 4 * 2 + 2 * TCP_PORTS + 2 * 4);
 const _: () = assert!(size_of::<GuardConfig>() == 2 * TCP_PORTS + 4);
+const _: () = assert!(size_of::<Layout>() == 7 * 4);
 
 #[cfg(feature = "user")]
 #[expect(
@@ -75,4 +109,6 @@ mod pod {
     unsafe impl aya::Pod for super::Config {}
     // SAFETY: as for `Config`.
     unsafe impl aya::Pod for super::GuardConfig {}
+    // SAFETY: as for `Config`.
+    unsafe impl aya::Pod for super::Layout {}
 }

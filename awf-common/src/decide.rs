@@ -60,6 +60,12 @@ pub enum Reason {
     Internal = 8,
     /// An address that the proxy must not reach, whatever name led to it.
     InwardAddress = 9,
+    /// A socket that was made outside the sandbox: used, received, or spoken to.
+    ForeignSocket = 10,
+    /// A user namespace of the agent's own, in which it would have capabilities.
+    UserNamespace = 11,
+    /// bpf(2).
+    Bpf = 12,
 }
 
 /// What becomes of an attempt.
@@ -87,7 +93,10 @@ impl Reason {
             | Self::Door
             | Self::SocketOption
             | Self::Packet
-            | Self::Internal => errno::EPERM,
+            | Self::Internal
+            | Self::ForeignSocket
+            | Self::UserNamespace
+            | Self::Bpf => errno::EPERM,
         }
     }
 
@@ -103,6 +112,9 @@ impl Reason {
             7 => Self::Packet,
             8 => Self::Internal,
             9 => Self::InwardAddress,
+            10 => Self::ForeignSocket,
+            11 => Self::UserNamespace,
+            12 => Self::Bpf,
             _ => return None,
         })
     }
@@ -119,6 +131,9 @@ impl Reason {
             Self::Packet => "packet",
             Self::Internal => "internal",
             Self::InwardAddress => "inward-address",
+            Self::ForeignSocket => "foreign-socket",
+            Self::UserNamespace => "user-namespace",
+            Self::Bpf => "bpf",
         }
     }
 }

@@ -22,6 +22,53 @@ pub enum Hook {
     Egress = 6,
     /// `cgroup_skb/ingress`.
     Ingress = 7,
+    /// `lsm_cgroup/socket_create`.
+    LsmCreate = 8,
+    /// `lsm_cgroup/socket_connect`.
+    LsmConnect = 9,
+    /// `lsm_cgroup/socket_sendmsg`.
+    LsmSend = 10,
+    /// `lsm_cgroup/file_receive`.
+    LsmReceive = 11,
+    /// `lsm_cgroup/unix_stream_connect` and `unix_may_send`.
+    LsmUnix = 12,
+    /// `lsm_cgroup/userns_create`.
+    LsmUserNamespace = 13,
+    /// `lsm_cgroup/bpf`.
+    LsmBpf = 14,
+}
+
+impl Hook {
+    /// The hook with this number in an event.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Create,
+            2 => Self::Connect,
+            3 => Self::Send,
+            4 => Self::Bind,
+            5 => Self::SetOption,
+            6 => Self::Egress,
+            7 => Self::Ingress,
+            8 => Self::LsmCreate,
+            9 => Self::LsmConnect,
+            10 => Self::LsmSend,
+            11 => Self::LsmReceive,
+            12 => Self::LsmUnix,
+            13 => Self::LsmUserNamespace,
+            14 => Self::LsmBpf,
+            _ => return None,
+        })
+    }
+
+    /// Whether it is a hook of the security module layer.
+    pub const fn is_lsm(self) -> bool {
+        self as u8 >= Self::LsmCreate as u8
+    }
+
+    /// Whether a refusal by it names a destination.
+    pub const fn has_destination(self) -> bool {
+        matches!(self, Self::Connect | Self::Send | Self::Bind | Self::Egress | Self::Ingress)
+    }
 }
 
 /// Who an attempt came from.

@@ -21,6 +21,7 @@ mod answer;
 mod origin;
 mod packet;
 mod guard;
+mod lsm;
 
 /// GPL-compatible, as `bpf_get_current_comm` and its like demand (`kernel/bpf/verifier.c`, `check_helper_call`).
 #[unsafe(no_mangle)]

@@ -43,7 +43,9 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
                 EnforceError::Program { .. } | EnforceError::Load(_) | EnforceError::Map { .. } => {
                     Exit::ProgramsRefused
                 }
-                EnforceError::Attach { .. } => Exit::ProgramsRefused,
+                EnforceError::Attach { .. } | EnforceError::Types(_) | EnforceError::NotFull(_) => {
+                    Exit::ProgramsRefused
+                }
                 EnforceError::Cgroup { .. } => Exit::NoCgroup2,
                 EnforceError::WrongCgroup { .. }
                 | EnforceError::Replaced { .. }

@@ -138,6 +138,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME", help_heading = RUN)]
     pub runtime: Option<String>,
 
+    /// How much of the kernel must stand behind the sandbox: full (with LSM programs, or no run),
+    /// hardened (without them) or auto, the most that the kernel gives [default: auto]
+    #[arg(long, value_name = "NAME", help_heading = RUN)]
+    pub profile: Option<String>,
+
     /// Leave the sandbox and its files in place after the run
     #[arg(short, long, help_heading = RUN)]
     pub keep_containers: bool,

@@ -16,6 +16,7 @@ use super::limits::{self, CpuLimit};
 use super::mounts::{self, Mount};
 use super::usage::UsageError;
 use super::{command, directories, variables};
+use crate::enforce::profile::Demand;
 use crate::host::{Caller, Variables};
 
 /// Memory of the command unless said otherwise, the original's: 6 GiB.
@@ -67,6 +68,8 @@ pub struct Settings {
     pub audit_dir: Option<PathBuf>,
     /// What the sandbox is made with.
     pub runtime: RuntimeChoice,
+    /// How much of the kernel must stand behind the sandbox.
+    pub profile: Demand,
     /// The command, a line for `bash -c`.
     pub command: String,
     /// What the user should be told once.
@@ -110,6 +113,7 @@ impl Settings {
         let cpus = args.cpu_limit.as_deref().map(limits::cpus).transpose()?;
         let timeout = args.agent_timeout.as_deref().map(limits::timeout).transpose()?;
         let runtime = runtime(args.runtime.as_deref())?;
+        let profile = profile(args.profile.as_deref())?;
         let allow = list(
             ("--allow-domains", &args.allow_domains),
             ("--allow-domains-file", &args.allow_domains_file),
@@ -151,6 +155,7 @@ impl Settings {
             proxy_logs_dir: directory("--proxy-logs-dir", &args.proxy_logs_dir)?,
             audit_dir: audit_dir(args, caller)?,
             runtime,
+            profile,
             command,
             notices,
         })
@@ -205,6 +210,18 @@ fn runtime(text: Option<&str>) -> Result<RuntimeChoice, UsageError> {
     }
 }
 
+fn profile(text: Option<&str>) -> Result<Demand, UsageError> {
+    match text {
+        None | Some("auto") => Ok(Demand::Any),
+        Some("full") => Ok(Demand::Full),
+        Some("hardened") => Ok(Demand::Hardened),
+        Some(other) => {
+            let remedy = "choose auto, full or hardened";
+            Err(UsageError::value("--profile", other, "no such profile", remedy))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,6 +266,7 @@ mod tests {
             proxy_logs_dir: None,
             audit_dir: None,
             runtime: RuntimeChoice::Auto,
+            profile: Demand::Any,
             command: "true".to_owned(),
             notices: Vec::new(),
         };
@@ -279,6 +297,7 @@ mod tests {
             "--proxy-logs-dir=/tmp",
             "--audit-dir=/tmp",
             "--runtime=native",
+            "--profile=full",
         ])
         .unwrap();
         assert_eq!((settings.allow.len(), settings.block.len()), (2, 1));
@@ -293,6 +312,7 @@ mod tests {
         assert_eq!(settings.timeout, Some(Duration::from_mins(2)));
         assert!(settings.tty && settings.keep);
         assert_eq!((settings.log_level, settings.runtime), (LogLevel::Warn, RuntimeChoice::Native));
+        assert_eq!(settings.profile, Demand::Full);
         assert_eq!(
             (settings.proxy_logs_dir, settings.audit_dir),
             (Some("/tmp".into()), Some("/tmp".into()))
@@ -300,12 +320,13 @@ mod tests {
     }
 
     #[test]
-    fn levels_and_runtimes_are_exact_words() {
+    fn levels_runtimes_and_profiles_are_exact_words() {
         for line in [
             ["--log-level", "INFO"],
             ["--log-level", ""],
             ["--runtime", "podman"],
             ["--runtime", ""],
+            ["--profile", "hard"],
         ] {
             let sentence = resolve(&line).unwrap_err().to_string();
             assert!(sentence.starts_with(&format!("{} '{}': ", line[0], line[1])), "{sentence}");

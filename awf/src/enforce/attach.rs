@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
 
-use super::object::{HOOKS, Hook, Object, Side};
+use super::object::{Hook, Object, Side};
 use super::{Cgroup, EnforceError, sys};
 
 /// The attached programs. Pins outlive the loader: when it is killed, its links keep enforcing until the next run removes
@@ -22,8 +22,8 @@ impl Links {
         proxy: &Cgroup,
         pins: &Path,
     ) -> Result<Self, EnforceError> {
-        let mut links = Vec::with_capacity(HOOKS.len());
-        for hook in HOOKS {
+        let mut links = Vec::with_capacity(object.hooks().len());
+        for &hook in object.hooks() {
             let cgroup = match hook.side {
                 Side::Agent => agent,
                 Side::Proxy => proxy,

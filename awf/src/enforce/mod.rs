@@ -6,6 +6,8 @@
 
 pub mod contents;
 pub mod object;
+pub mod profile;
+pub mod types;
 pub mod attach;
 pub mod cgroup;
 pub mod membership;
@@ -16,6 +18,7 @@ pub use attach::Links;
 pub use cgroup::Cgroup;
 pub use contents::Contents;
 pub use object::Object;
+pub use profile::{Profile, Standing};
 pub use prove::Confined;
 
 /// Why enforcement could not be set up. Each says what to do.
@@ -36,6 +39,12 @@ pub enum EnforceError {
         "the kernel refused awf's programs: {0}; run as root on Linux 5.9 or later with CONFIG_BPF_SYSCALL"
     )]
     Load(#[from] aya::EbpfError),
+    /// The kernel's type information could not be used, although it runs LSM programs.
+    #[error(transparent)]
+    Types(#[from] types::TypesError),
+    /// The operator demands more than this machine gives.
+    #[error("--profile full cannot be had here: {0}")]
+    NotFull(String),
     /// A map could not be filled or frozen.
     #[error("map {map}: {source}")]
     Map {

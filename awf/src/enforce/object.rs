@@ -6,13 +6,17 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
+use awf_common::config::Layout;
 use awf_common::event::{ClientEnd, Origin};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::{CgroupSkb, CgroupSock, CgroupSockAddr, CgroupSockopt, Program, SockOps};
-use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::programs::{
+    CgroupSkb, CgroupSock, CgroupSockAddr, CgroupSockopt, Program, ProgramError, SockOps,
+};
+use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
 use nix::sched::{CloneFlags, unshare};
 
-use super::{Contents, EnforceError, sys};
+use super::types::Types;
+use super::{Contents, EnforceError, Standing, sys};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/awf-ebpf.o"));
 
@@ -34,17 +38,24 @@ pub struct Hook {
     pub attach_type: u32,
     /// Whose cgroup.
     pub side: Side,
+    /// Name of the security module's hook, for a program of that layer.
+    pub lsm: Option<&'static str>,
 }
 
 const fn agent(program: &'static str, attach_type: u32) -> Hook {
-    Hook { program, attach_type, side: Side::Agent }
+    Hook { program, attach_type, side: Side::Agent, lsm: None }
 }
 
 const fn proxy(program: &'static str, attach_type: u32) -> Hook {
-    Hook { program, attach_type, side: Side::Proxy }
+    Hook { program, attach_type, side: Side::Proxy, lsm: None }
 }
 
-/// Every program. All are required: what cannot be attached ends the run before the agent starts.
+const fn lsm(program: &'static str, hook: &'static str) -> Hook {
+    // BPF_LSM_CGROUP
+    Hook { program, attach_type: 43, side: Side::Agent, lsm: Some(hook) }
+}
+
+/// The programs of every profile. All are required: what cannot be attached ends the run before the agent starts.
 pub const HOOKS: [Hook; 21] = [
     agent("awf_ingress", 0),
     agent("awf_egress", 1),
@@ -69,40 +80,88 @@ pub const HOOKS: [Hook; 21] = [
     proxy("awf_guard_sendmsg6", 15),
 ];
 
+/// What the profile `full` adds: all or nothing. The kernel has room for ten such hooks on the whole machine
+/// (`CGROUP_LSM_NUM`), which all runs share.
+pub const LSM_HOOKS: [Hook; 8] = [
+    lsm("awf_lsm_bpf", "bpf"),
+    lsm("awf_lsm_create", "socket_create"),
+    lsm("awf_lsm_connect", "socket_connect"),
+    lsm("awf_lsm_sendmsg", "socket_sendmsg"),
+    lsm("awf_lsm_receive", "file_receive"),
+    lsm("awf_lsm_unix_connect", "unix_stream_connect"),
+    lsm("awf_lsm_unix_send", "unix_may_send"),
+    lsm("awf_lsm_userns", "userns_create"),
+];
+
 /// The loaded object.
 #[derive(Debug)]
 pub struct Object {
     ebpf: Ebpf,
+    hooks: Vec<Hook>,
+    standing: Standing,
 }
 
 impl Object {
     /// Starts to load on a thread of its own, for which an empty directory is the whole file system: aya's loader parses the
-    /// kernel's type information from /sys before it can be told not to, which costs 15 ms and 10 MiB (measured), and
-    /// nothing here needs it.
+    /// kernel's type information from /sys before it can be told not to, which costs 15 ms and 10 MiB (measured). The
+    /// little that is needed of it is read beforehand.
     pub fn load_apart(
         contents: Contents,
+        expected: Standing,
         empty: PathBuf,
     ) -> io::Result<JoinHandle<Result<Self, EnforceError>>> {
         thread::Builder::new().name("awf-load".into()).spawn(move || {
+            let (standing, types) = expected.look()?;
             // Where this fails, loading takes longer.
             let _slower =
                 unshare(CloneFlags::CLONE_FS).and_then(|()| nix::unistd::chroot(&empty)).is_err();
-            Self::load(&contents)
+            Self::load_as(&contents, standing, types.as_ref())
         })
     }
 
-    /// Loads every program and fills and freezes the maps. Nothing is attached yet.
+    /// Loads the programs of every profile and fills and freezes the maps. Nothing is attached yet.
     pub fn load(contents: &Contents) -> Result<Self, EnforceError> {
+        Self::load_as(contents, Standing::hardened("asked for"), None)
+    }
+
+    /// The same, and the LSM programs if the kernel's types are given and it lets awf load them.
+    pub fn load_as(
+        contents: &Contents,
+        mut standing: Standing,
+        types: Option<&Types>,
+    ) -> Result<Self, EnforceError> {
+        let layout = types.map_or(Ok(Layout::UNKNOWN), Types::layout)?;
         let mut ebpf = EbpfLoader::new()
             .btf(None)
             .override_global("AGENT", &contents.agent, true)
             .override_global("PROXY", &contents.proxy, true)
+            .override_global("LAYOUT", &layout, true)
             .load(OBJECT)?;
-        load_programs(&mut ebpf)?;
-        let mut object = Self { ebpf };
+        let mut hooks = HOOKS.to_vec();
+        let types = types.map(Types::hooks_only);
+        if let Some(types) = &types {
+            if may_load_lsm(&mut ebpf, types)? {
+                hooks.extend(LSM_HOOKS);
+            } else {
+                standing =
+                    Standing::hardened("the kernel does not let LSM programs be loaded (EPERM)");
+            }
+        }
+        load_programs(&mut ebpf, &hooks, types.as_ref())?;
+        let mut object = Self { ebpf, hooks, standing };
         object.fill("GUARD_LISTED4", contents.listed4.iter().map(|(key, bits)| (*key, *bits)))?;
         object.fill("GUARD_LISTED6", contents.listed6.iter().map(|(key, bits)| (*key, *bits)))?;
         Ok(object)
+    }
+
+    /// The profile that the programs make.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// What is loaded, to be attached.
+    pub(super) fn hooks(&self) -> &[Hook] {
+        &self.hooks
     }
 
     /// Descriptor of a loaded program.
@@ -155,21 +214,43 @@ impl Object {
     }
 }
 
+/// Loads the first of the LSM programs, to learn whether any can be: lockdown, for one, forbids it before the verifier has
+/// looked. Every other refusal is an error of ours.
+fn may_load_lsm(ebpf: &mut Ebpf, types: &Btf) -> Result<bool, EnforceError> {
+    let [first, ..] = LSM_HOOKS;
+    let program = ebpf.program_mut(first.program).ok_or_else(|| missing_program(first))?;
+    match load_one(program, first, Some(types)) {
+        Ok(()) => Ok(true),
+        Err(ProgramError::LoadError { io_error, verifier_log })
+            if io_error.kind() == io::ErrorKind::PermissionDenied
+                && verifier_log.to_string().is_empty() =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(refused(first, &error)),
+    }
+}
+
 /// Loads all programs, in two threads: the verifier takes most of awf's start-up time, and for a privileged caller it holds
 /// no common lock (`kernel/bpf/verifier.c`, `bpf_check`).
-fn load_programs(ebpf: &mut Ebpf) -> Result<(), EnforceError> {
+fn load_programs(ebpf: &mut Ebpf, hooks: &[Hook], types: Option<&Btf>) -> Result<(), EnforceError> {
     let mut programs: BTreeMap<String, &mut Program> =
         ebpf.programs_mut().map(|(name, program)| (name.to_owned(), program)).collect();
     let mut shares: [Vec<(Hook, &mut Program)>; 2] = Default::default();
-    for (number, hook) in HOOKS.into_iter().enumerate() {
-        let program = programs.remove(hook.program).ok_or_else(|| missing_program(hook))?;
+    for (number, hook) in hooks.iter().enumerate() {
+        let program = programs.remove(hook.program).ok_or_else(|| missing_program(*hook))?;
+        if program.fd().is_ok() {
+            continue;
+        }
         // Neighbours in the table are alike in size, so taking turns is fair.
         let [first, second] = &mut shares;
-        if number % 2 == 0 { first.push((hook, program)) } else { second.push((hook, program)) }
+        if number % 2 == 0 { first.push((*hook, program)) } else { second.push((*hook, program)) }
     }
     thread::scope(|scope| {
         let load = |share: Vec<(Hook, &mut Program)>| {
-            share.into_iter().try_for_each(|(hook, program)| load_program(program, hook))
+            share.into_iter().try_for_each(|(hook, program)| {
+                load_one(program, hook, types).map_err(|error| refused(hook, &error))
+            })
         };
         let [first, second] = shares;
         let other = scope.spawn(move || load(second));
@@ -185,22 +266,25 @@ fn missing_program(hook: Hook) -> EnforceError {
     EnforceError::Program { program: hook.program, reason: "the object lacks it".into() }
 }
 
-fn load_program(program: &mut Program, hook: Hook) -> Result<(), EnforceError> {
-    let refused = |reason: String| EnforceError::Program { program: hook.program, reason };
-    let loaded = match program {
-        Program::CgroupSkb(program) => CgroupSkb::load(program),
-        Program::CgroupSock(program) => CgroupSock::load(program),
-        Program::CgroupSockAddr(program) => CgroupSockAddr::load(program),
-        Program::CgroupSockopt(program) => CgroupSockopt::load(program),
-        Program::SockOps(program) => SockOps::load(program),
-        other => return Err(refused(format!("unexpected type {:?}", other.prog_type()))),
-    };
-    loaded.map_err(|error| refused(verifier_says(&error)))
+fn load_one(program: &mut Program, hook: Hook, types: Option<&Btf>) -> Result<(), ProgramError> {
+    match (program, hook.lsm.zip(types)) {
+        (Program::CgroupSkb(program), None) => CgroupSkb::load(program),
+        (Program::CgroupSock(program), None) => CgroupSock::load(program),
+        (Program::CgroupSockAddr(program), None) => CgroupSockAddr::load(program),
+        (Program::CgroupSockopt(program), None) => CgroupSockopt::load(program),
+        (Program::SockOps(program), None) => SockOps::load(program),
+        (Program::LsmCgroup(program), Some((hook, types))) => program.load(hook, types),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn refused(hook: Hook, error: &ProgramError) -> EnforceError {
+    EnforceError::Program { program: hook.program, reason: verifier_says(error) }
 }
 
 /// The error and the last lines of the verifier's log, where the reason stands.
-fn verifier_says(error: &aya::programs::ProgramError) -> String {
-    let aya::programs::ProgramError::LoadError { io_error, verifier_log } = error else {
+fn verifier_says(error: &ProgramError) -> String {
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
         return error.to_string();
     };
     let log = verifier_log.to_string();

@@ -94,6 +94,12 @@ fn version(release: &str) -> (u32, u32) {
     }
 }
 
+/// The active security modules, as securityfs lists them. It is not mounted in most containers.
+pub(super) fn security_modules() -> Option<Vec<String>> {
+    let list = fs::read_to_string("/sys/kernel/security/lsm").ok()?;
+    Some(list.trim().split(',').map(str::to_owned).collect())
+}
+
 /// The Squid binary.
 pub(super) fn squid(search_path: &str) -> Option<PathBuf> {
     find_program("squid", search_path, &SQUID_DIRS)

@@ -64,6 +64,8 @@ pub struct Host {
     pub cgroup2: Option<CgroupMount>,
     /// The running kernel.
     pub kernel: Kernel,
+    /// The active security modules; `None` if the kernel does not show them.
+    pub security_modules: Option<Vec<String>>,
     /// The Squid binary.
     pub squid: Option<PathBuf>,
     /// User and group id that Squid can run as: the distribution's account for it, else nobody's.
@@ -114,6 +116,7 @@ impl Host {
             own_addresses: network::own_addresses(),
             cgroup2: cgroup::inspect()?,
             kernel: machine::kernel()?,
+            security_modules: machine::security_modules(),
             squid: machine::squid(&caller.search_path),
             resolvers,
             tmp: machine::absolute_variable(&caller.env, "TMPDIR")
@@ -143,6 +146,7 @@ impl Host {
             caller: Caller { uid: 1001, gid: 1002, user, home: home.clone(), ..Caller::sample() },
             cgroup2: None,
             kernel: Kernel { release: "6.1.0-test".to_owned(), version: (6, 1) },
+            security_modules: None,
             squid: Some("/usr/sbin/squid".into()),
             proxy_account: (13, 13),
             own_addresses: Vec::new(),

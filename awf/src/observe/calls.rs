@@ -23,12 +23,17 @@ pub fn record(journal: &Journal, blocked: &Blocked) {
     });
 }
 
-/// Family, type and protocol, by name where readers know one (`linux/socket.h`).
+/// The socket that the arguments of socket(2) and socketpair(2) ask for.
 fn socket([family, kind, protocol, ..]: [u64; 6]) -> String {
     // The kernel reads three ints, and flags beside the type.
     let int = |argument: u64| i32::try_from(argument & 0xffff_ffff).unwrap_or(-1);
-    let (family, kind, protocol) = (int(family), int(kind) & 0xf, int(protocol));
+    name(int(family), int(kind) & 0xf, int(protocol))
+}
+
+/// Family, type and protocol, by name where readers know one (`linux/socket.h`).
+pub(super) fn name(family: i32, kind: i32, protocol: i32) -> String {
     let family = match family {
+        libc::AF_UNIX => "unix",
         libc::AF_INET => "inet",
         libc::AF_INET6 => "inet6",
         libc::AF_NETLINK => "netlink",

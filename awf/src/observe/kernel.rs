@@ -14,8 +14,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
 use super::journal::Journal;
-use super::processes;
 use super::record::{Layer, NameSource, Record};
+use super::{processes, sockets};
 use crate::doors::names::NameTable;
 
 /// The kernel's counters.
@@ -88,7 +88,11 @@ pub fn to_record(refusal: &Refusal, journal: &Journal, names: &NameTable) -> Rec
         Some(IpAddr::V4(address)) => names.name_of(address),
         _ => None,
     };
-    let layer = if refusal.from_proxy == 1 { Layer::Guard } else { Layer::Kernel };
+    let layer = match hook_of(refusal) {
+        _ if refusal.from_proxy == 1 => Layer::Guard,
+        Some(hook) if hook.is_lsm() => Layer::Lsm,
+        _ => Layer::Kernel,
+    };
     Record {
         rule: reason.name().to_owned(),
         reason: explain(reason, refusal).to_owned(),
@@ -102,8 +106,12 @@ pub fn to_record(refusal: &Refusal, journal: &Journal, names: &NameTable) -> Rec
     }
 }
 
+fn hook_of(refusal: &Refusal) -> Option<Hook> {
+    Hook::from_number(refusal.hook)
+}
+
 fn has_destination(refusal: &Refusal) -> bool {
-    refusal.hook != Hook::Create as u8 && refusal.hook != Hook::SetOption as u8
+    hook_of(refusal).is_some_and(Hook::has_destination)
 }
 
 fn address_of(refusal: &Refusal) -> Option<IpAddr> {
@@ -118,10 +126,19 @@ fn address_of(refusal: &Refusal) -> Option<IpAddr> {
     Some(IpAddr::V6(Ipv6Addr::from(bits)))
 }
 
-/// `tcp`, `udp`, or family/type/protocol numbers of a socket that may not be.
+/// `tcp`, `udp`, family/type/protocol of a socket that may not be, or the call.
 fn protocol_of(refusal: &Refusal) -> String {
-    if refusal.hook == Hook::SetOption as u8 {
-        return format!("setsockopt({}, {})", refusal.kind, refusal.port);
+    match hook_of(refusal) {
+        Some(Hook::SetOption) => {
+            return format!("setsockopt({}, {})", refusal.kind, refusal.port);
+        }
+        Some(Hook::LsmUserNamespace) => return "unshare(user)".into(),
+        Some(Hook::LsmBpf) => return "bpf".into(),
+        Some(hook) if hook.is_lsm() && !matches!(refusal.family, 2 | 10) => {
+            let Refusal { family, kind, protocol, .. } = *refusal;
+            return calls::name(family.into(), kind.into(), protocol.into());
+        }
+        _ => {}
     }
     let family = if refusal.family == 10 { "inet6" } else { "inet" };
     match (refusal.kind, refusal.protocol) {
@@ -135,7 +152,7 @@ fn protocol_of(refusal: &Refusal) -> String {
 
 fn explain(reason: Reason, refusal: &Refusal) -> &'static str {
     match reason {
-        Reason::SocketType => "only TCP and UDP sockets may be made",
+        Reason::SocketType => "only TCP, UDP, Unix and routing sockets may be made",
         Reason::Ipv6 => "IPv6 leads nowhere; clients fall back to IPv4",
         Reason::Udp if refusal.port == 443 => "QUIC is not let out; clients fall back to TCP",
         Reason::Udp => "only DNS may use UDP",
@@ -147,5 +164,8 @@ fn explain(reason: Reason, refusal: &Refusal) -> &'static str {
         Reason::InwardAddress => {
             "the name leads to a private, link-local, loopback or metadata address"
         }
+        Reason::ForeignSocket => "the socket was made outside the sandbox",
+        Reason::UserNamespace => "a user namespace would give capabilities",
+        Reason::Bpf => "bpf(2) is not for the command",
     }
 }

@@ -29,6 +29,8 @@ pub enum Verdict {
 pub enum Layer {
     /// A program on the agent's cgroup.
     Kernel,
+    /// A security module's program on the agent's cgroup.
+    Lsm,
     /// A program on the proxy's cgroup.
     Guard,
     /// The relay behind the doors.

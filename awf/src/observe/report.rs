@@ -76,6 +76,8 @@ fn explain(rule: &str, port: Option<u16>) -> String {
         "ipv6" => "IPv6 not allowed".to_owned(),
         "socket-type" => "this kind of socket is not allowed".to_owned(),
         "socket-option" => "this socket option is not allowed".to_owned(),
+        "foreign-socket" => "the socket was made outside the sandbox".to_owned(),
+        "user-namespace" => "user namespaces are not allowed".to_owned(),
         other => other.to_owned(),
     }
 }

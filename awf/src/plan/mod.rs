@@ -17,7 +17,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::{self, Settings, UsageError};
-use crate::enforce::Contents;
+use crate::enforce::profile::{self, Demand};
+use crate::enforce::{Contents, Standing};
 use crate::host::Host;
 use crate::policy::{EntryError, List, Policy};
 use crate::proxy::{Ports, child, config};
@@ -48,6 +49,10 @@ pub struct Plan {
     pub allowed: Vec<String>,
     /// What the kernel is told.
     pub contents: Contents,
+    /// The profile this machine should give.
+    pub standing: Standing,
+    /// The profile it must give.
+    pub demand: Demand,
     /// Squid's configuration and the files it names.
     pub squid: config::Rendered,
     /// How Squid is started.
@@ -129,6 +134,8 @@ impl Plan {
         Ok(Self {
             contents: Contents::of(&policy, &resolvers, &host.own_addresses)
                 .for_kernel(host.kernel.version),
+            standing: Standing::expected(settings.profile, host),
+            demand: settings.profile,
             squid: render(&policy, draw, &resolvers, &paths)?,
             squid_child: child::Spec {
                 cgroup_procs: paths.proxy_cgroup.join("cgroup.procs"),
@@ -158,6 +165,8 @@ impl Plan {
     pub fn explain(&self) -> serde_json::Value {
         #[derive(Serialize)]
         struct Explained<'a> {
+            profile: &'a Standing,
+            coverage: Vec<profile::Cover>,
             policy: &'a Policy,
             squid_conf: &'a str,
             command: Vec<String>,
@@ -177,6 +186,8 @@ impl Plan {
         let text = |text: &Text| text.0.to_string_lossy().into_owned();
         let conf = self.squid.conf.replace(&self.key, "<key>");
         serde_json::to_value(Explained {
+            profile: &self.standing,
+            coverage: profile::covers(self.standing.profile),
             policy: &self.policy,
             squid_conf: &conf,
             command: self.agent.argv.iter().map(text).collect(),

@@ -10,20 +10,30 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::enforce::Confined;
 use crate::enforce::prove::Report;
+use crate::enforce::{Confined, Profile};
 use native::watch::{self, Blocked};
 use native::{Agent, AgentSpec, Exit, Message};
 
+/// What a sandbox stands on.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// Directory of a cgroup whose programs are attached.
+    pub cgroup: BorrowedFd<'a>,
+    /// The network namespace with the doors.
+    pub namespace: BorrowedFd<'a>,
+    /// What the attached programs make.
+    pub profile: Profile,
+}
+
 /// What a sandbox can be made with. `Docker` joins here.
 pub trait Runtime {
-    /// Starts a sandbox in a cgroup whose programs are attached, up to the gate. `told` hears of calls that the system
+    /// Starts a sandbox, up to the gate. `told` hears of calls that the system
     /// call filter refuses.
     fn prepare(
         &self,
         spec: &AgentSpec,
-        cgroup: BorrowedFd<'_>,
-        namespace: BorrowedFd<'_>,
+        ground: Ground<'_>,
         told: impl Fn(Blocked) + Send + 'static,
     ) -> impl Future<Output = Result<Prepared>>;
 }
@@ -36,12 +46,11 @@ impl Runtime for Native {
     async fn prepare(
         &self,
         spec: &AgentSpec,
-        cgroup: BorrowedFd<'_>,
-        namespace: BorrowedFd<'_>,
+        ground: Ground<'_>,
         told: impl Fn(Blocked) + Send + 'static,
     ) -> Result<Prepared> {
         let mut told = Some(told);
-        let mut agent = native::start(spec, cgroup, namespace)?;
+        let mut agent = native::start(spec, ground)?;
         let (mut reports, mut terminal, mut warnings) = (Vec::new(), None, Vec::new());
         loop {
             match agent.next_message().await?.context("the sandbox died while it was built")? {

@@ -9,7 +9,7 @@ use anyhow::{Error, Result};
 use tokio::sync::watch::Receiver;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::enforce::{Cgroup, EnforceError, Links, membership};
+use crate::enforce::{Cgroup, EnforceError, Links, Profile, membership};
 use crate::proxy::State;
 
 /// A look takes 0.4 ms with ten processes in the sandbox and 1.2 ms with a hundred (measured on a busy machine).
@@ -21,6 +21,8 @@ pub(super) struct Enforcement<'a> {
     pub(super) links: &'a Links,
     pub(super) agent: &'a Cgroup,
     pub(super) proxy: &'a Cgroup,
+    /// What the programs make.
+    pub(super) profile: Profile,
 }
 
 impl<'a> Enforcement<'a> {

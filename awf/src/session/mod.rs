@@ -30,7 +30,7 @@ use crate::plan::Plan;
 use crate::plan::mounts::MountOp;
 use crate::proxy::{self, Squid, State};
 use crate::relay::capacity;
-use crate::runtime::{Native, Prepared, Runtime as _};
+use crate::runtime::{Ground, Native, Prepared, Runtime as _};
 use command::{Signals, supervise};
 use guard::Enforcement;
 use logs::Leaving;
@@ -112,14 +112,17 @@ impl Cgroups {
 async fn confine_and_run(plan: &Plan, signals: &mut Signals) -> Result<Exit> {
     let began = Instant::now();
     // Loading is mostly the kernel's verifier at work; doors and cgroups are made meanwhile.
-    let loading = Object::load_apart(plan.contents.clone(), plan.paths.scratch.clone())
+    let (contents, empty) = (plan.contents.clone(), plan.paths.scratch.clone());
+    let loading = Object::load_apart(contents, plan.standing.clone(), empty)
         .context("start the thread that loads the programs")?;
     let doors = Doors::open()?;
     let cgroups = Cgroups::create(plan)?;
     let loaded =
         loading.join().map_err(|_panic| anyhow!("the thread that loads the programs died"))?;
     let mut object = loaded?;
+    object.standing().satisfies(plan.demand)?;
     let links = Links::attach(&object, &cgroups.agent, &cgroups.proxy, &plan.paths.pins)?;
+    tracing::info!("Profile: {}", object.standing());
     tracing::debug!("programs attached after {:?}", began.elapsed());
 
     let squid = Squid::start(proxy::Spec {
@@ -135,16 +138,17 @@ async fn confine_and_run(plan: &Plan, signals: &mut Signals) -> Result<Exit> {
     let host_socket = SocketAddr::from_abstract_name(prove::attempts::HOST_SOCKET)
         .and_then(|name| UnixListener::bind_addr(&name));
     let (agent, proxy) = (&cgroups.agent, &cgroups.proxy);
-    let prepared =
-        Native.prepare(&plan.agent, agent.as_fd(), namespace.as_fd(), service.recorder());
+    let profile = object.standing().profile;
+    let ground = Ground { cgroup: agent.as_fd(), namespace: namespace.as_fd(), profile };
+    let prepared = Native.prepare(&plan.agent, ground, service.recorder());
     let outcome = tokio::select! {
         exit = signals.ending() => Ok(exit),
         prepared = prepared => match prepared {
             Ok(prepared) => {
                 tracing::debug!("sandbox at its gate after {:?}", began.elapsed());
                 drop(host_socket);
-                let guarded = (Enforcement { links: &links, agent, proxy }, squid.state());
-                prove_and_run(plan, prepared, &mut service, signals, guarded).await
+                let enforcement = Enforcement { links: &links, agent, proxy, profile };
+                prove_and_run(plan, prepared, &mut service, signals, (enforcement, squid.state())).await
             }
             Err(error) => Err(error),
         },
@@ -176,8 +180,9 @@ async fn prove_and_run(
     for warning in prepared.warnings.drain(..) {
         tracing::warn!("{warning}");
     }
-    let refusals = service.probe_refusals(enforcement.agent);
-    let confined = prove::judge(&prepared.reports, &refusals, enforcement.agent)?;
+    let Enforcement { agent, profile, .. } = enforcement;
+    let refusals = service.probe_refusals(agent, profile);
+    let confined = prove::judge(&prepared.reports, &refusals, agent, profile)?;
     // The sandbox is in its cgroup by now: check once more that the links govern that very directory.
     enforcement.holds()?;
     service.begin_record()?;

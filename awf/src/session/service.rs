@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::doors::Doors;
 use crate::doors::name::NameDoor;
 use crate::doors::names::NameTable;
-use crate::enforce::{Cgroup, Object, prove};
+use crate::enforce::{Cgroup, Object, Profile, prove};
 use crate::observe::journal::{Journal, Tally};
 use crate::observe::kernel::{Counts, Reader, count};
 use crate::observe::{calls, names};
@@ -100,9 +100,9 @@ impl Service {
     }
 
     /// The refusals of the probe.
-    pub(super) fn probe_refusals(&mut self, agent: &Cgroup) -> Vec<Refusal> {
+    pub(super) fn probe_refusals(&mut self, agent: &Cgroup, profile: Profile) -> Vec<Refusal> {
         let ring = self.ring.as_mut();
-        ring.map(|ring| prove::collect(ring, agent, PROOF_PATIENCE)).unwrap_or_default()
+        ring.map(|ring| prove::collect(ring, agent, profile, PROOF_PATIENCE)).unwrap_or_default()
     }
 
     /// Puts attempts on record from now on. Call it before the command starts.

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use awf_common::decide::Reason;
 use awf_common::event::{Hook, Refusal};
 use aya::maps::{MapData, RingBuf};
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, EnforceError};
+use super::{Cgroup, EnforceError, Profile};
 
 /// What the probe reports of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +72,24 @@ const EXPECTED: &[Expected] = &[
     closed("denied-name", &[0]),
 ];
 
+/// Made by the first process of the sandbox, before it confines itself: what the LSM programs alone refuse.
+const EXPECTED_OF_LSM: &[Expected] =
+    &[refused(HANDED_IN, &[libc::EPERM], Hook::LsmReceive, Reason::ForeignSocket)];
+
+/// Name of the attempt to receive a socket from outside.
+const HANDED_IN: &str = "handed-in";
+
+/// The report of that attempt, as a line of JSON.
+pub fn handed_in(result: Result<(), Errno>) -> String {
+    let errno = result.err().map_or(0, |errno| errno as i32);
+    serde_json::to_string(&Report { attempt: HANDED_IN.into(), errno }).unwrap_or_default()
+}
+
+fn expected(profile: Profile) -> impl Iterator<Item = &'static Expected> {
+    let more = if profile == Profile::Full { EXPECTED_OF_LSM } else { &[] };
+    EXPECTED.iter().chain(more)
+}
+
 /// Evidence that the agent is confined. Only [`judge`] makes it, and only starting the agent uses it up.
 #[derive(Debug)]
 pub struct Confined {
@@ -82,11 +101,12 @@ pub fn judge(
     reports: &[Report],
     refusals: &[Refusal],
     cgroup: &Cgroup,
+    profile: Profile,
 ) -> Result<Confined, EnforceError> {
     let told: BTreeMap<&str, i32> =
         reports.iter().map(|report| (report.attempt.as_str(), report.errno)).collect();
     let mut wrong = Vec::new();
-    for expected in EXPECTED {
+    for expected in expected(profile) {
         match told.get(expected.attempt) {
             None => wrong.push(format!("{}: not tried", expected.attempt)),
             Some(errno) if !expected.errnos.contains(errno) => wrong.push(match errno {
@@ -98,7 +118,7 @@ pub fn judge(
             Some(_) => {}
         }
     }
-    for (hook, reason) in missing(refusals, cgroup) {
+    for (hook, reason) in missing(refusals, cgroup, profile) {
         wrong.push(format!("a refusal ({hook:?}, {reason:?}) is not on record"));
     }
     if wrong.is_empty() {
@@ -109,23 +129,28 @@ pub fn judge(
 }
 
 /// Reads the ring until every expected refusal is there or the time is over.
-pub fn collect(ring: &mut RingBuf<MapData>, cgroup: &Cgroup, patience: Duration) -> Vec<Refusal> {
+pub fn collect(
+    ring: &mut RingBuf<MapData>,
+    cgroup: &Cgroup,
+    profile: Profile,
+    patience: Duration,
+) -> Vec<Refusal> {
     let deadline = Instant::now() + patience;
     let mut refusals = Vec::new();
     loop {
         while let Some(item) = ring.next() {
             refusals.extend(Refusal::from_bytes(&item));
         }
-        if missing(&refusals, cgroup).is_empty() || Instant::now() > deadline {
+        if missing(&refusals, cgroup, profile).is_empty() || Instant::now() > deadline {
             return refusals;
         }
         std::thread::sleep(Duration::from_micros(200));
     }
 }
 
-fn missing(refusals: &[Refusal], cgroup: &Cgroup) -> Vec<(Hook, Reason)> {
+fn missing(refusals: &[Refusal], cgroup: &Cgroup, profile: Profile) -> Vec<(Hook, Reason)> {
     let mut missing: Vec<(Hook, Reason)> =
-        EXPECTED.iter().filter_map(|expected| expected.record).collect();
+        expected(profile).filter_map(|expected| expected.record).collect();
     for refusal in refusals.iter().filter(|refusal| refusal.cgroup == cgroup.id()) {
         let seen = missing.iter().position(|(hook, reason)| {
             *hook as u8 == refusal.hook && *reason as u8 == refusal.reason

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -16,6 +17,8 @@ use tokio::io::unix::AsyncFd;
 use super::spec::{AgentSpec, Window};
 use super::sys;
 use super::wire::{self, Exit, Notice, Order};
+use crate::enforce::Profile;
+use crate::runtime::Ground;
 
 /// Why a sandbox could not be started or reached.
 #[derive(Debug, thiserror::Error)]
@@ -60,23 +63,25 @@ pub struct Agent {
     reaped: bool,
 }
 
-/// Start `awf init` in `cgroup` (a cgroup2 directory) and hand it the spec and the network
-/// namespace. It builds the sandbox, runs the probe and waits.
+/// Start `awf init` in a cgroup and hand it the spec and the network namespace, and where LSM
+/// programs govern it a socket that must not arrive. It builds the sandbox, runs the probe and waits.
 ///
 /// Must be called within a tokio runtime, on a thread that lives as long as the sandbox should:
 /// the kernel ties the new process to the *thread* that made it (`PR_SET_PDEATHSIG`).
-pub fn start(
-    spec: &AgentSpec,
-    cgroup: BorrowedFd<'_>,
-    netns: BorrowedFd<'_>,
-) -> Result<Agent, AgentError> {
+pub fn start(spec: &AgentSpec, ground: Ground<'_>) -> Result<Agent, AgentError> {
     let memory = written(spec)?;
     let (ours, theirs) = wire::pair().map_err(|error| AgentError::Control(error.into()))?;
-    let spawned = sys::spawn_init(theirs.as_fd(), cgroup).map_err(AgentError::Spawn)?;
+    let spawned = sys::spawn_init(theirs.as_fd(), ground.cgroup).map_err(AgentError::Spawn)?;
     drop(theirs);
     let agent = Agent::new(ours, spawned).map_err(AgentError::Control)?;
-    let fds = [memory.as_fd(), netns];
-    wire::send(agent.control.get_ref().as_fd(), &(), &fds).map_err(AgentError::Control)?;
+    let handed_in = ground.profile == Profile::Full;
+    let control = agent.control.get_ref().as_fd();
+    wire::send(control, &handed_in, &[memory.as_fd(), ground.namespace])
+        .map_err(AgentError::Control)?;
+    if handed_in {
+        let foreign = UnixDatagram::unbound().map_err(AgentError::Control)?;
+        wire::send(control, &(), &[foreign.as_fd()]).map_err(AgentError::Control)?;
+    }
     Ok(agent)
 }
 

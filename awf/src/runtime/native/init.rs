@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use caps::CapSet;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -29,6 +30,7 @@ use nix::unistd::{ForkResult, Pid, pipe2, sethostname, setsid};
 use super::spec::AgentSpec;
 use super::wire::{self, Exit, Notice};
 use super::{confine, idmap, reaper, root, stdio, sys};
+use crate::enforce::prove;
 
 /// A self-test that runs in exactly the confinement of the command; it hands over report lines.
 pub type Probe = fn(&mut dyn FnMut(&str));
@@ -87,13 +89,26 @@ fn outer(control: &OwnedFd, probe: Probe) -> Result<ExitCode> {
 
 /// The spec arrives as a memfd, together with the network namespace.
 fn receive(control: BorrowedFd<'_>) -> Result<(AgentSpec, OwnedFd)> {
-    let Some(((), fds)) = wire::receive(control)? else { bail!("the loader is gone") };
+    let Some((handed_in, fds)) = wire::receive(control)? else { bail!("the loader is gone") };
     let Ok([spec, netns]) = <[OwnedFd; 2]>::try_from(fds) else {
         bail!("expected a spec and a network namespace");
     };
+    if handed_in {
+        wire::send(control, &Notice::Report(prove::handed_in(receive_socket(control)?)), &[])?;
+    }
     let mut spec = File::from(spec);
     spec.rewind()?;
     Ok((serde_json::from_reader(std::io::BufReader::new(spec))?, netns))
+}
+
+/// An attempt of the proof: a socket from outside, which is closed at once if it gets through.
+fn receive_socket(control: BorrowedFd<'_>) -> Result<nix::Result<()>> {
+    match wire::receive::<()>(control) {
+        // A refused descriptor is missing, and the message marked as cut short; nix calls that ENOBUFS.
+        Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(Err(Errno::EPERM)),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(Ok(())),
+    }
 }
 
 fn process_one(
@@ -148,7 +163,7 @@ fn ended(child: Pid) -> Result<Exit> {
                     return Ok(exit);
                 }
             }
-            Err(nix::errno::Errno::EINTR) => {}
+            Err(Errno::EINTR) => {}
             Err(error) => return Err(error).context("wait for process 1"),
         }
     }

@@ -1,0 +1,234 @@
+//! The kernel's type information, as far as the LSM programs need it: which number a hook has, and where fields lie.
+//!
+//! Takes the bytes of `/sys/kernel/btf/vmlinux` (`Documentation/bpf/btf.rst`), gives a [`Types`]. One walk over the types'
+//! headers: a full parse takes ten times as long. Must never guess: what is not found is told as missing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use awf_common::config::Layout;
+use aya_obj::btf::{Btf, BtfType, Func, FuncLinkage};
+
+/// Where the running kernel describes itself.
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Functions of this prefix are the hooks' places for programs (`kernel/bpf/bpf_lsm.c`).
+const HOOK: &str = "bpf_lsm_";
+
+/// Structures whose members are of interest.
+const STRUCTURES: [&str; 6] =
+    ["socket", "sock", "sock_common", "sock_cgroup_data", "cgroup", "kernfs_node"];
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Types {
+    hooks: BTreeMap<String, u32>,
+    /// Offsets in bytes by structure and member.
+    members: BTreeMap<(&'static str, String), u32>,
+}
+
+/// Why the information cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TypesError {
+    /// The kernel was built without it, or hides it.
+    #[error("{VMLINUX}: {0}")]
+    Unreadable(#[from] io::Error),
+    /// It is not in the format that every kernel has had so far.
+    #[error("{VMLINUX} is not in a format that awf knows")]
+    Format,
+    /// It lacks something.
+    #[error("{VMLINUX} knows no {0}")]
+    Missing(String),
+}
+
+impl Types {
+    /// Reads those of the running kernel.
+    pub fn of_kernel() -> Result<Self, TypesError> {
+        Self::parse(&fs::read(VMLINUX)?).ok_or(TypesError::Format)
+    }
+
+    /// Type information in which the hooks have the kernel's numbers and nothing else exists: all that aya needs to load a
+    /// program for a hook.
+    pub fn hooks_only(&self) -> Btf {
+        let mut btf = Btf::new();
+        let mut hooks: Vec<(&u32, &String)> =
+            self.hooks.iter().map(|(name, id)| (id, name)).collect();
+        hooks.sort();
+        // Number 0 is there from the start.
+        let mut next = 1;
+        for (id, name) in hooks {
+            for _nameless in next..*id {
+                btf.add_type(BtfType::Unknown);
+            }
+            let name = btf.add_string(&format!("{HOOK}{name}"));
+            btf.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Static)));
+            next = id + 1;
+        }
+        btf
+    }
+
+    /// Where the fields lie.
+    pub fn layout(&self) -> Result<Layout, TypesError> {
+        let common = self.offset("sock", "__sk_common")?;
+        Ok(Layout {
+            socket_sock: self.offset("socket", "sk")?,
+            sock_family: common + self.offset("sock_common", "skc_family")?,
+            sock_type: self.offset("sock", "sk_type")?,
+            sock_protocol: self.offset("sock", "sk_protocol")?,
+            sock_cgroup: self.offset("sock", "sk_cgrp_data")?
+                + self.offset("sock_cgroup_data", "cgroup")?,
+            cgroup_node: self.offset("cgroup", "kn")?,
+            node_id: self.offset("kernfs_node", "id")?,
+        })
+    }
+
+    fn offset(&self, structure: &'static str, member: &str) -> Result<u32, TypesError> {
+        let found = self.members.get(&(structure, member.to_owned()));
+        found.copied().ok_or_else(|| TypesError::Missing(format!("{structure}.{member}")))
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        // Magic 0xeb9f, version 1, flags; then lengths (`struct btf_header`).
+        if bytes.get(..4)? != [0x9f, 0xeb, 1, 0] {
+            return None;
+        }
+        let header = word(bytes, 4)?;
+        let section = |offset: usize, length: usize| {
+            let start = header.checked_add(word(bytes, offset)?)?;
+            bytes.get(start..start.checked_add(word(bytes, length)?)?)
+        };
+        let (types, strings) = (section(8, 12)?, section(16, 20)?);
+        let mut found = Self::default();
+        let (mut at, mut id) = (0, 1);
+        while at < types.len() {
+            let (name, info) = (word(types, at)?, word(types, at + 4)?);
+            let (kind, count) = (info >> 24 & 0x1f, info & 0xffff);
+            let body = at + 12;
+            at = body + size_of_body(kind, count)?;
+            match kind {
+                FUNC => found.keep_hook(text(strings, name)?, id),
+                STRUCT => found.keep_members(strings, name, types.get(body..at)?)?,
+                _ => {}
+            }
+            id += 1;
+        }
+        Some(found)
+    }
+
+    fn keep_hook(&mut self, name: &[u8], id: u32) {
+        if let Some(hook) = name.strip_prefix(HOOK.as_bytes()) {
+            self.hooks.insert(String::from_utf8_lossy(hook).into_owned(), id);
+        }
+    }
+
+    fn keep_members(&mut self, strings: &[u8], name: usize, members: &[u8]) -> Option<()> {
+        let name = text(strings, name)?;
+        let Some(structure) = STRUCTURES.into_iter().find(|known| known.as_bytes() == name) else {
+            return Some(());
+        };
+        for at in (0..members.len()).step_by(12) {
+            let member = String::from_utf8_lossy(text(strings, word(members, at)?)?).into_owned();
+            // In bits; the upper byte may hold the width of a bit field.
+            let offset = u32::try_from((word(members, at + 8)? & 0x00ff_ffff) / 8).ok()?;
+            self.members.entry((structure, member)).or_insert(offset);
+        }
+        Some(())
+    }
+}
+
+/// `enum` of kinds in `include/uapi/linux/btf.h`.
+const STRUCT: usize = 4;
+const FUNC: usize = 12;
+
+/// Bytes behind the header of a type; `None` for a kind that is not known.
+fn size_of_body(kind: usize, count: usize) -> Option<usize> {
+    Some(match kind {
+        // INT, VAR, DECL_TAG
+        1 | 14 | 17 => 4,
+        // ARRAY
+        3 => 12,
+        // STRUCT, UNION, DATASEC, ENUM64
+        STRUCT | 5 | 15 | 19 => 12 * count,
+        // ENUM, FUNC_PROTO
+        6 | 13 => 8 * count,
+        // PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG
+        2 | 7..=FUNC | 16 | 18 => 0,
+        _ => return None,
+    })
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<usize> {
+    let word = bytes.get(at..)?.first_chunk::<4>()?;
+    usize::try_from(u32::from_le_bytes(*word)).ok()
+}
+
+/// A zero-ended string.
+fn text(strings: &[u8], at: usize) -> Option<&[u8]> {
+    strings.get(at..)?.split(|byte| *byte == 0).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use aya_obj::btf::BtfKind;
+
+    use super::*;
+    use crate::enforce::object::LSM_HOOKS;
+
+    /// Type information of the format's first version: these type headers with bodies, these names.
+    fn blob(types: &[&[u32]], strings: &[u8]) -> Vec<u8> {
+        let types: Vec<u8> = types.concat().iter().flat_map(|word| word.to_le_bytes()).collect();
+        let (types_length, strings_length) =
+            (u32::try_from(types.len()).unwrap(), u32::try_from(strings.len()).unwrap());
+        let header = [24, 0, types_length, types_length, strings_length];
+        let header = header.iter().flat_map(|word: &u32| word.to_le_bytes());
+        [0x9f, 0xeb, 1, 0].into_iter().chain(header).chain(types).chain(strings.to_vec()).collect()
+    }
+
+    const INT: [u32; 4] = [0, 1 << 24, 4, 32];
+    const STRINGS: &[u8] = b"\0bpf_lsm_bpf\0socket\0sk\0";
+
+    #[test]
+    fn hooks_keep_their_numbers_and_members_their_offsets() {
+        let bytes =
+            blob(&[&INT, &[13, 4 << 24 | 1, 32, 20, 1, 24 * 8], &INT, &[1, 12 << 24, 9]], STRINGS);
+        let types = Types::parse(&bytes).unwrap();
+        let id = types.hooks_only().id_by_type_name_kind("bpf_lsm_bpf", BtfKind::Func).unwrap();
+        assert_eq!(id, 4);
+        assert_eq!(types.offset("socket", "sk").unwrap(), 24);
+        let error = types.layout().unwrap_err().to_string();
+        assert!(error.ends_with("knows no sock.__sk_common"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_and_never_skipped() {
+        let unknown_kind = blob(&[&[0, 31 << 24, 0]], STRINGS);
+        assert!(Types::parse(&unknown_kind).is_none());
+        let whole = blob(&[&INT, &[13, 4 << 24 | 1, 32, 20, 1, 0]], STRINGS);
+        assert!(Types::parse(&whole).is_some());
+        for length in 0..whole.len() {
+            // Only strings behind the last one used may be missing, and then the length does not fit.
+            assert!(Types::parse(&whole[..length]).is_none(), "{length}");
+        }
+    }
+
+    #[test]
+    fn this_kernel_is_understood_as_by_a_full_parser() {
+        let began = Instant::now();
+        let types = Types::of_kernel().unwrap();
+        let hooks = types.hooks_only();
+        let walked = began.elapsed();
+        let began = Instant::now();
+        let whole = Btf::from_sys_fs().unwrap();
+        eprintln!("walked in {walked:?}, parsed in {:?}", began.elapsed());
+        for hook in LSM_HOOKS {
+            let name = format!("{HOOK}{}", hook.lsm.unwrap());
+            let id = |btf: &Btf| btf.id_by_type_name_kind(&name, BtfKind::Func).unwrap();
+            assert_eq!(id(&hooks), id(&whole), "{name}");
+        }
+        let layout = types.layout().unwrap();
+        assert!(layout.socket_sock > 0 && layout.sock_cgroup > layout.sock_family, "{layout:?}");
+    }
+}
