@@ -68,7 +68,7 @@ fn inherited(socket: Object, hook: Hook) -> i32 {
     refuse(hook, Reason::ForeignSocket, kind_of(sock, &layout))
 }
 
-/// Descriptors that come in by `SCM_RIGHTS` or pidfd_getfd(2): no socket from outside, of whatever family.
+/// Descriptors that come in by `SCM_RIGHTS` or `pidfd_getfd(2)`: no socket from outside, of whatever family.
 #[lsm_cgroup(hook = "file_receive")]
 fn awf_lsm_receive(ctx: LsmContext) -> i32 {
     // SAFETY: takes a file, as the hook's argument is one.

@@ -40,12 +40,12 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if let Some(error) = cause.downcast_ref::<EnforceError>() {
             return match error {
-                EnforceError::Program { .. } | EnforceError::Load(_) | EnforceError::Map { .. } => {
-                    Exit::ProgramsRefused
-                }
-                EnforceError::Attach { .. } | EnforceError::Types(_) | EnforceError::NotFull(_) => {
-                    Exit::ProgramsRefused
-                }
+                EnforceError::Program { .. }
+                | EnforceError::Load(_)
+                | EnforceError::Types(_)
+                | EnforceError::NotFull(_)
+                | EnforceError::Map { .. }
+                | EnforceError::Attach { .. } => Exit::ProgramsRefused,
                 EnforceError::Cgroup { .. } => Exit::NoCgroup2,
                 EnforceError::WrongCgroup { .. }
                 | EnforceError::Replaced { .. }

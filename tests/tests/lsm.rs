@@ -13,7 +13,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use awf::enforce::profile::Demand;
+use awf::cli::ProfileChoice;
 use awf::enforce::types::Types;
 use awf::enforce::{Cgroup, Contents, Links, Object, Profile, Standing};
 use awf::host::{Caller, Host};
@@ -72,7 +72,7 @@ const WORKS: &[&str] = &[
 
 /// What this machine is to be expected to give.
 fn expected() -> Standing {
-    Standing::expected(Demand::Any, &Host::inspect(Caller::inspect().unwrap()).unwrap())
+    Standing::expected(ProfileChoice::Auto, &Host::inspect(Caller::inspect().unwrap()).unwrap())
 }
 
 /// Cgroups and a bpffs, removed when dropped.

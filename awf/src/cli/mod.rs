@@ -18,6 +18,6 @@ pub use self::args::{Args, Request, parse};
 pub use self::domains::{DomainEntry, Origin};
 pub use self::limits::{CpuLimit, MAX_PIDS};
 pub use self::mounts::{Access, Mount};
-pub use self::settings::{LogLevel, RuntimeChoice, Settings};
+pub use self::settings::{LogLevel, ProfileChoice, RuntimeChoice, Settings};
 pub use self::usage::UsageError;
 pub use self::variables::is_reserved;

@@ -16,7 +16,6 @@ use super::limits::{self, CpuLimit};
 use super::mounts::{self, Mount};
 use super::usage::UsageError;
 use super::{command, directories, variables};
-use crate::enforce::profile::Demand;
 use crate::host::{Caller, Variables};
 
 /// Memory of the command unless said otherwise, the original's: 6 GiB.
@@ -69,7 +68,7 @@ pub struct Settings {
     /// What the sandbox is made with.
     pub runtime: RuntimeChoice,
     /// How much of the kernel must stand behind the sandbox.
-    pub profile: Demand,
+    pub profile: ProfileChoice,
     /// The command, a line for `bash -c`.
     pub command: String,
     /// What the user should be told once.
@@ -98,6 +97,17 @@ pub enum RuntimeChoice {
     Docker,
     /// Namespaces made by awf itself.
     Native,
+}
+
+/// How much of the kernel must stand behind the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProfileChoice {
+    /// The most that the machine gives.
+    Auto,
+    /// With LSM programs, or no run.
+    Full,
+    /// Without them.
+    Hardened,
 }
 
 impl Settings {
@@ -210,11 +220,11 @@ fn runtime(text: Option<&str>) -> Result<RuntimeChoice, UsageError> {
     }
 }
 
-fn profile(text: Option<&str>) -> Result<Demand, UsageError> {
+fn profile(text: Option<&str>) -> Result<ProfileChoice, UsageError> {
     match text {
-        None | Some("auto") => Ok(Demand::Any),
-        Some("full") => Ok(Demand::Full),
-        Some("hardened") => Ok(Demand::Hardened),
+        None | Some("auto") => Ok(ProfileChoice::Auto),
+        Some("full") => Ok(ProfileChoice::Full),
+        Some("hardened") => Ok(ProfileChoice::Hardened),
         Some(other) => {
             let remedy = "choose auto, full or hardened";
             Err(UsageError::value("--profile", other, "no such profile", remedy))
@@ -266,7 +276,7 @@ mod tests {
             proxy_logs_dir: None,
             audit_dir: None,
             runtime: RuntimeChoice::Auto,
-            profile: Demand::Any,
+            profile: ProfileChoice::Auto,
             command: "true".to_owned(),
             notices: Vec::new(),
         };
@@ -312,7 +322,7 @@ mod tests {
         assert_eq!(settings.timeout, Some(Duration::from_mins(2)));
         assert!(settings.tty && settings.keep);
         assert_eq!((settings.log_level, settings.runtime), (LogLevel::Warn, RuntimeChoice::Native));
-        assert_eq!(settings.profile, Demand::Full);
+        assert_eq!(settings.profile, ProfileChoice::Full);
         assert_eq!(
             (settings.proxy_logs_dir, settings.audit_dir),
             (Some("/tmp".into()), Some("/tmp".into()))

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::EnforceError;
 use super::types::{Types, TypesError};
+use crate::cli::ProfileChoice;
 use crate::host::Host;
 
 /// How much of the kernel stands behind a sandbox.
@@ -18,17 +19,6 @@ pub enum Profile {
     /// The programs on the cgroups, and LSM programs on the agent's.
     Full,
     /// Everything but the LSM programs.
-    Hardened,
-}
-
-/// What the operator demands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demand {
-    /// The most that the machine gives.
-    Any,
-    /// `full`, or no run.
-    Full,
-    /// No LSM programs.
     Hardened,
 }
 
@@ -46,8 +36,8 @@ const SINCE: (u32, u32) = (6, 1);
 
 impl Standing {
     /// What is to be expected of a machine. Loading may still show that its kernel does not let awf.
-    pub fn expected(demand: Demand, host: &Host) -> Self {
-        if demand == Demand::Hardened {
+    pub fn expected(choice: ProfileChoice, host: &Host) -> Self {
+        if choice == ProfileChoice::Hardened {
             return Self::hardened("asked for");
         }
         if host.kernel.version < SINCE {
@@ -86,9 +76,11 @@ impl Standing {
     }
 
     /// An error if the operator demands more.
-    pub fn satisfies(&self, demand: Demand) -> Result<(), EnforceError> {
-        match (demand, self.profile) {
-            (Demand::Full, Profile::Hardened) => Err(EnforceError::NotFull(self.reason.clone())),
+    pub fn satisfies(&self, choice: ProfileChoice) -> Result<(), EnforceError> {
+        match (choice, self.profile) {
+            (ProfileChoice::Full, Profile::Hardened) => {
+                Err(EnforceError::NotFull(self.reason.clone()))
+            }
             _ => Ok(()),
         }
     }
@@ -148,29 +140,27 @@ mod tests {
 
     #[test]
     fn full_takes_a_kernel_that_has_the_hooks_and_an_active_module() {
-        let table: [((u32, u32), Option<&[&str]>, Profile, &str); 5] = [
-            ((6, 1), Some(&["lockdown", "bpf"]), Profile::Full, "is active"),
-            ((7, 3), Some(&["bpf"]), Profile::Full, "is active"),
-            ((6, 0), Some(&["bpf"]), Profile::Hardened, "Linux 6.1"),
-            ((6, 12), Some(&["apparmor", "bpfx"]), Profile::Hardened, "lsm="),
-            ((6, 12), None, Profile::Hardened, "securityfs"),
-        ];
-        for (version, modules, profile, reason) in table {
-            let found = Standing::expected(Demand::Any, &machine(version, modules));
+        let check = |version, modules, profile, reason| {
+            let found = Standing::expected(ProfileChoice::Auto, &machine(version, modules));
             assert_eq!(found.profile, profile, "{version:?} {modules:?}");
             assert!(found.reason.contains(reason), "{}", found.reason);
-        }
+        };
+        check((6, 1), Some(&["lockdown", "bpf"]), Profile::Full, "is active");
+        check((7, 3), Some(&["bpf"]), Profile::Full, "is active");
+        check((6, 0), Some(&["bpf"]), Profile::Hardened, "Linux 6.1");
+        check((6, 12), Some(&["apparmor", "bpfx"]), Profile::Hardened, "lsm=");
+        check((6, 12), None, Profile::Hardened, "securityfs");
     }
 
     #[test]
     fn a_demand_for_full_is_not_met_by_less() {
         let best = machine((6, 12), Some(&["bpf"]));
-        let full = Standing::expected(Demand::Full, &best);
-        assert!(full.satisfies(Demand::Full).is_ok());
-        let asked = Standing::expected(Demand::Hardened, &best);
+        let full = Standing::expected(ProfileChoice::Full, &best);
+        full.satisfies(ProfileChoice::Full).unwrap();
+        let asked = Standing::expected(ProfileChoice::Hardened, &best);
         assert_eq!(asked.profile, Profile::Hardened);
-        assert!(asked.satisfies(Demand::Any).is_ok());
-        let error = asked.satisfies(Demand::Full).unwrap_err().to_string();
+        asked.satisfies(ProfileChoice::Auto).unwrap();
+        let error = asked.satisfies(ProfileChoice::Full).unwrap_err().to_string();
         assert_eq!(error, "--profile full cannot be had here: asked for");
     }
 

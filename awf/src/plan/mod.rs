@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::{self, Settings, UsageError};
-use crate::enforce::profile::{self, Demand};
+use crate::enforce::profile;
 use crate::enforce::{Contents, Standing};
 use crate::host::Host;
 use crate::policy::{EntryError, List, Policy};
@@ -52,7 +52,7 @@ pub struct Plan {
     /// The profile this machine should give.
     pub standing: Standing,
     /// The profile it must give.
-    pub demand: Demand,
+    pub profile: cli::ProfileChoice,
     /// Squid's configuration and the files it names.
     pub squid: config::Rendered,
     /// How Squid is started.
@@ -135,7 +135,7 @@ impl Plan {
             contents: Contents::of(&policy, &resolvers, &host.own_addresses)
                 .for_kernel(host.kernel.version),
             standing: Standing::expected(settings.profile, host),
-            demand: settings.profile,
+            profile: settings.profile,
             squid: render(&policy, draw, &resolvers, &paths)?,
             squid_child: child::Spec {
                 cgroup_procs: paths.proxy_cgroup.join("cgroup.procs"),

@@ -120,7 +120,7 @@ async fn confine_and_run(plan: &Plan, signals: &mut Signals) -> Result<Exit> {
     let loaded =
         loading.join().map_err(|_panic| anyhow!("the thread that loads the programs died"))?;
     let mut object = loaded?;
-    object.standing().satisfies(plan.demand)?;
+    object.standing().satisfies(plan.profile)?;
     let links = Links::attach(&object, &cgroups.agent, &cgroups.proxy, &plan.paths.pins)?;
     tracing::info!("Profile: {}", object.standing());
     tracing::debug!("programs attached after {:?}", began.elapsed());

@@ -118,7 +118,10 @@ fn the_record_keeps_to_its_schema() {
         assert!(word("run").starts_with("awf-"), "{line}");
         assert!(matches!(&*word("verdict"), "allow" | "deny" | "error"), "{line}");
         assert!(
-            matches!(&*word("layer"), "kernel" | "guard" | "relay" | "proxy" | "name" | "seccomp" | "lsm"),
+            matches!(
+                &*word("layer"),
+                "kernel" | "guard" | "relay" | "proxy" | "name" | "seccomp" | "lsm"
+            ),
             "{line}"
         );
         assert!(

@@ -161,3 +161,54 @@ fn missing(refusals: &[Refusal], cgroup: &Cgroup, profile: Profile) -> Vec<(Hook
     }
     missing
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything that `profile` expects, as it should be.
+    fn ideal(profile: Profile, cgroup: &Cgroup) -> (Vec<Report>, Vec<Refusal>) {
+        let report = |expected: &Expected| Report {
+            attempt: expected.attempt.to_owned(),
+            errno: expected.errnos[0],
+        };
+        let refusal = |(hook, reason): (Hook, Reason)| Refusal {
+            ktime_ns: 0,
+            cgroup: cgroup.id(),
+            process: awf_common::event::Process { pid: 1, uid: 0, comm: [0; 16] },
+            family: 0,
+            port: 0,
+            kind: 0,
+            protocol: 0,
+            address: [0; 4],
+            hook: hook as u8,
+            reason: reason as u8,
+            is_v6: 0,
+            from_proxy: 0,
+            padding: 0,
+        };
+        let records = expected(profile).filter_map(|expected| expected.record);
+        (expected(profile).map(report).collect(), records.map(refusal).collect())
+    }
+
+    #[test]
+    fn full_takes_a_refusal_that_only_lsm_programs_make() {
+        let path = std::env::temp_dir().join(format!("awf-prove-{}", std::process::id()));
+        let cgroup = Cgroup::create(path.clone()).unwrap();
+        let (mut reports, mut refusals) = ideal(Profile::Full, &cgroup);
+        let judged = |reports: &[Report], refusals: &[Refusal], profile| {
+            judge(reports, refusals, &cgroup, profile).err().map(|error| error.to_string())
+        };
+        assert_eq!(judged(&reports, &refusals, Profile::Full), None);
+        refusals.retain(|refusal| refusal.hook != Hook::LsmReceive as u8);
+        let error = judged(&reports, &refusals, Profile::Full).unwrap();
+        assert!(error.contains("LsmReceive"), "{error}");
+        assert_eq!(judged(&reports, &refusals, Profile::Hardened), None);
+        for report in reports.iter_mut().filter(|report| report.attempt == HANDED_IN) {
+            report.errno = 0;
+        }
+        let error = judged(&reports, &refusals, Profile::Full).unwrap();
+        assert!(error.contains("handed-in: it was let through"), "{error}");
+        std::fs::remove_dir(path).unwrap();
+    }
+}
