@@ -111,6 +111,7 @@ impl Cgroups {
 /// From the cgroups to the end of the command, and back.
 async fn confine_and_run(plan: &Plan, signals: &mut Signals) -> Result<Exit> {
     let began = Instant::now();
+    plan.standing.satisfies(plan.profile)?;
     // Loading is mostly the kernel's verifier at work; doors and cgroups are made meanwhile.
     let (contents, empty) = (plan.contents.clone(), plan.paths.scratch.clone());
     let loading = Object::load_apart(contents, plan.standing.clone(), empty)
