@@ -15,6 +15,7 @@ use aya::programs::{
 use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
 use nix::sched::{CloneFlags, unshare};
 
+use super::profile::Looking;
 use super::types::Types;
 use super::{Contents, EnforceError, Standing, sys};
 
@@ -104,14 +105,14 @@ pub struct Object {
 impl Object {
     /// Starts to load on a thread of its own, for which an empty directory is the whole file system: aya's loader parses the
     /// kernel's type information from /sys before it can be told not to, which costs 15 ms and 10 MiB (measured). The
-    /// little that is needed of it is read beforehand.
+    /// little that is needed of it is `looked` at beforehand.
     pub fn load_apart(
         contents: Contents,
-        expected: Standing,
+        looked: Looking,
         empty: PathBuf,
     ) -> io::Result<JoinHandle<Result<Self, EnforceError>>> {
         thread::Builder::new().name("awf-load".into()).spawn(move || {
-            let (standing, types) = expected.look()?;
+            let (standing, types) = looked.done()?;
             // Where this fails, loading takes longer.
             let _slower =
                 unshare(CloneFlags::CLONE_FS).and_then(|()| nix::unistd::chroot(&empty)).is_err();

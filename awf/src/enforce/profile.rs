@@ -4,6 +4,8 @@
 //! table that says which layer covers what. Must never: call a layer active that was not seen to be.
 
 use std::fmt;
+use std::io;
+use std::thread::{self, JoinHandle};
 
 use serde::Serialize;
 
@@ -61,8 +63,13 @@ impl Standing {
         Self { profile: Profile::Hardened, reason: reason.into() }
     }
 
-    /// Reads what loading for `full` takes; `hardened` if the kernel does not have it.
-    pub(super) fn look(self) -> Result<(Self, Option<Types>), EnforceError> {
+    /// Starts to read what loading for `full` takes, on a thread of its own: it is needed first of all.
+    pub fn look_apart(self) -> io::Result<Looking> {
+        let thread = thread::Builder::new().name("awf-types".into()).spawn(|| self.look())?;
+        Ok(Looking { thread })
+    }
+
+    fn look(self) -> Looked {
         if self.profile == Profile::Hardened {
             return Ok((self, None));
         }
@@ -83,6 +90,26 @@ impl Standing {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// What was found: the profile to load for, and the kernel's types if that is `full`.
+type Looked = Result<(Standing, Option<Types>), EnforceError>;
+
+/// A look that goes on.
+#[derive(Debug)]
+pub struct Looking {
+    thread: JoinHandle<Looked>,
+}
+
+impl Looking {
+    /// Waits for its end.
+    pub(super) fn done(self) -> Looked {
+        let died = |_panic| {
+            let error = io::Error::other("the thread that reads it died");
+            Err(TypesError::Unreadable(error).into())
+        };
+        self.thread.join().unwrap_or_else(died)
     }
 }
 

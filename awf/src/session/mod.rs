@@ -23,6 +23,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::timeout;
 
 use crate::doors::Doors;
+use crate::enforce::profile::Looking;
 use crate::enforce::{Cgroup, Links, Object, prove};
 use crate::exit::Exit;
 use crate::observe::report;
@@ -46,12 +47,14 @@ pub async fn run(plan: Plan) -> Result<Exit> {
     for notice in &plan.notices {
         tracing::warn!("{notice}");
     }
+    plan.standing.satisfies(plan.profile)?;
+    let looking = plan.standing.clone().look_apart().context("start to look at the kernel")?;
     let mut signals = Signals::catch()?;
     capacity::raise()?;
     let run_dir = RunDir::acquire(&plan.paths.run, owned(&plan))?;
     let outcome = match logs::prepare(&plan) {
         Ok(()) => {
-            let outcome = confine_and_run(&plan, &mut signals).await;
+            let outcome = confine_and_run(&plan, looking, &mut signals).await;
             Leaving::of(&plan).leave();
             outcome
         }
@@ -109,12 +112,11 @@ impl Cgroups {
 }
 
 /// From the cgroups to the end of the command, and back.
-async fn confine_and_run(plan: &Plan, signals: &mut Signals) -> Result<Exit> {
+async fn confine_and_run(plan: &Plan, looking: Looking, signals: &mut Signals) -> Result<Exit> {
     let began = Instant::now();
-    plan.standing.satisfies(plan.profile)?;
     // Loading is mostly the kernel's verifier at work; doors and cgroups are made meanwhile.
     let (contents, empty) = (plan.contents.clone(), plan.paths.scratch.clone());
-    let loading = Object::load_apart(contents, plan.standing.clone(), empty)
+    let loading = Object::load_apart(contents, looking, empty)
         .context("start the thread that loads the programs")?;
     let doors = Doors::open()?;
     let cgroups = Cgroups::create(plan)?;
