@@ -15,7 +15,7 @@ use nix::sys::eventfd::EventFd;
 
 use super::journal::Journal;
 use super::record::{Layer, NameSource, Record};
-use super::{processes, sockets};
+use super::{calls, processes};
 use crate::doors::names::NameTable;
 
 /// The kernel's counters.
