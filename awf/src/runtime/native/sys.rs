@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::socket::{ControlMessageOwned, RecvMsg};
 use nix::unistd::{ForkResult, Pid};
-
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -299,12 +298,9 @@ pub(super) fn close_at_exec() -> io::Result<()> {
 
 fn close_each_at_exec() -> io::Result<()> {
     for entry in std::fs::read_dir("/proc/self/fd")? {
-        let name = entry?.file_name();
-        let fd: RawFd = name.to_string_lossy().parse().map_err(io::Error::other)?;
-        if fd > 2 {
-            // SAFETY: takes numbers, closes nothing.
-            done(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
-        }
+        let fd = entry?.file_name().to_string_lossy().parse().map_err(io::Error::other)?;
+        // SAFETY: takes numbers, closes nothing. 1 is FD_CLOEXEC.
+        done(unsafe { libc::fcntl(fd, libc::F_SETFD, c_int::from(fd > 2)) }.into())?;
     }
     Ok(())
 }
