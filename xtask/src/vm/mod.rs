@@ -42,6 +42,9 @@ const SLICE: &str = "6.1";
 /// The part of the escape tier that it runs there: the table of vectors.
 const SLICE_OF_ESCAPE: &str = "vectors::";
 
+/// The part of the fault tier that needs a memory controller, which not every machine has.
+const OUT_OF_MEMORY: &str = "memory::";
+
 /// One kernel, and of the escape tier the system calls only.
 pub(crate) fn slice(awf: &Path) -> Result<()> {
     run(awf, Some(SLICE), SLICE_OF_ESCAPE)
@@ -161,7 +164,9 @@ impl<'a> Jobs<'a> {
     /// What a kernel's guest has to do: bring up a lab of its own, then the tests.
     fn work(&self, kernel: &Kernel) -> Result<Work> {
         let mut jobs = vec![self.job("lab", &self.xtask, &["lab", "up"])];
-        for (name, filter) in [("kernel", ""), ("escape", self.of_escape)] {
+        for (name, filter) in
+            [("kernel", ""), ("lsm", ""), ("escape", self.of_escape), ("fault", OUT_OF_MEMORY)]
+        {
             let test = self.tests.iter().find(|(known, _program)| known == name);
             let (_name, program) =
                 test.with_context(|| format!("the test {name} was not built"))?;
