@@ -64,12 +64,13 @@ fn is_complete(record: &Value, vector: &Vector, rule: &str, protocol: &str) -> b
         vectors::Layer::Seccomp => "seccomp",
         _ => "kernel",
     };
-    record["comm"] == vector.name
+    let names_caller = record["comm"] == vector.name && record["pid"].is_u64();
+    let (caller, pid) = (record.get("comm"), record.get("pid"));
+    (names_caller || !expected(vector).names_caller && (caller, pid) == (None, None))
         && record["verdict"] == "deny"
         && record["layer"] == layer
         && record["rule"] == rule
         && record["protocol"] == protocol
-        && record["pid"].is_u64()
         && record["uid"].is_u64()
         && (!has_destination || record["address"].is_string() && record["port"].is_u64())
 }

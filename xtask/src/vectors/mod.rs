@@ -179,6 +179,8 @@ pub struct Expected {
     pub control: Control,
     /// What the programs do alone.
     pub alone: Alone,
+    /// Whether the record names the process.
+    pub names_caller: bool,
     chooses_errno: bool,
     errnos: &'static [i32],
     layer: Layer,
@@ -186,7 +188,7 @@ pub struct Expected {
 
 impl Vector {
     /// The row on a kernel of this version. Before 5.18 a program cannot choose the errno of a refusal (`bpf_set_retval`), so
-    /// that it is EPERM.
+    /// that it is EPERM; before 6.1 the setsockopt hook cannot tell who called.
     pub fn on(&self, version: (u32, u32)) -> Expected {
         let chooses_errno = version >= (5, 18);
         let lives = (self.lives.since..self.lives.gone).contains(&version);
@@ -196,6 +198,8 @@ impl Vector {
                 Alone::Refuse(_) if !chooses_errno => Alone::Refuse(nix::libc::EPERM),
                 alone => alone,
             },
+            names_caller: version >= (6, 1)
+                || self.record.is_none_or(|record| record.rule != "socket-option"),
             chooses_errno,
             errnos: self.errnos,
             layer: self.layer,
