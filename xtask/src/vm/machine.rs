@@ -129,12 +129,20 @@ fn early_modules(kernel: &Kernel) -> Result<Vec<PathBuf>> {
     Ok(modules)
 }
 
-/// Serves the machine's root; the guest mounts it read-only.
+/// Makes the root read-only in a mount namespace of the server's own, but for the directory of its socket. The guest mounts it
+/// read-only too, but is root in there.
+const READ_ONLY: &str =
+    r#"mount --bind "$1" "$1" && mount -o remount,bind,ro / && shift && exec "$@""#;
+
+/// Serves the machine's root.
 fn serve_root(socket: &Path, place: &Path) -> Result<Child> {
     let server = SERVERS.iter().find(|server| Path::new(server).is_file());
     let server = server.context("virtiofsd is missing: `cargo xtask setup` brings it")?;
     let said = File::create(place.join("virtiofsd"))?;
-    let child = Command::new(server)
+    let child = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh"])
+        .arg(place)
+        .arg(server)
         .arg(format!("--socket-path={}", socket.display()))
         .args(["-o", "source=/", "-o", "sandbox=chroot", "-o", "cache=always"])
         .stdin(Stdio::null())
