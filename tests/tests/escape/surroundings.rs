@@ -97,7 +97,7 @@ fn descriptors_of_the_caller_do_not_reach_the_command() {
         String::from_utf8_lossy(&control.stderr)
     );
     let command = format!(
-        "exec {} --allow-domains example.com --proxy-logs-dir {} -- '{inner}'",
+        "exec {} --allow-domains example.com --proxy-logs-dir {1}/logs --audit-dir {1}/audit -- '{inner}'",
         awf().display(),
         logs.path().display()
     );
