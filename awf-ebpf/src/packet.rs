@@ -7,11 +7,11 @@
 #![expect(clippy::needless_pass_by_value, reason = "the entry points get their context by value")]
 
 use awf_common::decide::{Reason, packet_stays_inside};
-use awf_common::event::{Hook, Process};
+use awf_common::event::Hook;
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 
-use crate::report::{ALLOW, Attempt, REFUSE, refuse};
+use crate::report::{ALLOW, Attempt, NOBODY, REFUSE, refuse};
 use crate::settings;
 
 /// `ETH_P_IP` and `ETH_P_IPV6` (`linux/if_ether.h`) as the context holds them, in network byte order.
@@ -108,7 +108,6 @@ fn drop_packet(seen: &Seen, hook: Hook) -> i32 {
         port: seen.port,
     };
     // A packet may be sent from an interrupt: the current task means nothing here.
-    let nobody = Process { pid: 0, uid: 0, comm: [0; awf_common::limits::COMM_LEN] };
-    refuse(&attempt, Reason::Packet, nobody, 0);
+    refuse(&attempt, Reason::Packet, NOBODY, 0);
     REFUSE
 }

@@ -12,6 +12,10 @@ use aya_ebpf::helpers::{
 use crate::maps::{COUNTS, REFUSALS};
 use crate::settings;
 
+/// Stands for a process that is not known.
+pub(crate) const NOBODY: Process =
+    Process { pid: 0, uid: 0, comm: [0; awf_common::limits::COMM_LEN] };
+
 /// What was refused.
 pub(crate) struct Attempt {
     /// Hook that refuses.
@@ -55,14 +59,10 @@ pub(crate) fn caller() -> Process {
     }
 }
 
-/// The calling task as far as the setsockopt hook may ask: before 6.1 the kernel gives it no process.
+/// The calling task as far as the setsockopt hook may ask: before 6.1 the kernel does not tell it.
 #[inline(always)]
 pub(crate) fn option_caller() -> Process {
-    if settings::agent().options_have_caller != 0 {
-        return caller();
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "the helper packs two numbers in one word")]
-    Process { pid: 0, uid: bpf_get_current_uid_gid() as u32, comm: [0; 16] }
+    if settings::agent().options_have_caller != 0 { caller() } else { NOBODY }
 }
 
 /// Records a refusal; for packets there is no caller, so `process` is theirs to give.

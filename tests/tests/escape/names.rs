@@ -1,6 +1,7 @@
 //! Names: no query for a name that is not allowed leaves, whoever is asked and however.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use awf_tests::{Run, lab};
 use serde_json::Value;
@@ -10,6 +11,9 @@ use xtask::vectors::report::End;
 use crate::dialogue::{Dialogue, Step};
 use crate::probe::{Case, case, control, hold, summary, talk, talk_outside, told};
 use crate::wire::{PROXY, connect, framed, get, hello, query, question, say};
+
+/// Addresses are asked for by their own names: one test at a time.
+static REVERSE: Mutex<()> = Mutex::new(());
 
 /// A label nobody else asks for; everything below `bulk.test` exists.
 fn secret() -> String {
@@ -105,6 +109,7 @@ fn ask_outside(dialogues: &[Dialogue]) {
 
 #[test]
 fn odd_queries_leave_no_more_than_plain_ones() {
+    let _alone = REVERSE.lock().unwrap_or_else(PoisonError::into_inner);
     let sink = lab().sink();
     let mark = sink.mark().unwrap();
     let name = secret();
@@ -239,6 +244,7 @@ fn indirect_questions(names: &[String]) -> Vec<Case> {
 
 #[test]
 fn squid_asks_for_allowed_names_only() {
+    let _alone = REVERSE.lock().unwrap_or_else(PoisonError::into_inner);
     let sink = lab().sink();
     let mark = sink.mark().unwrap();
     let mut names: Vec<String> = (0..10).map(|_| secret()).collect();

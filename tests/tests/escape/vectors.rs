@@ -64,14 +64,14 @@ fn is_complete(record: &Value, vector: &Vector, rule: &str, protocol: &str) -> b
         vectors::Layer::Seccomp => "seccomp",
         _ => "kernel",
     };
-    let names_caller = record["comm"] == vector.name && record["pid"].is_u64();
-    let (caller, pid) = (record.get("comm"), record.get("pid"));
-    (names_caller || !expected(vector).names_caller && (caller, pid) == (None, None))
+    let names_caller =
+        record["comm"] == vector.name && record["pid"].is_u64() && record["uid"].is_u64();
+    let is_nobodys = record.get("comm").is_none() && !expected(vector).names_caller;
+    (names_caller || is_nobodys)
         && record["verdict"] == "deny"
         && record["layer"] == layer
         && record["rule"] == rule
         && record["protocol"] == protocol
-        && record["uid"].is_u64()
         && (!has_destination || record["address"].is_string() && record["port"].is_u64())
 }
 

@@ -168,7 +168,10 @@ impl<'a> Jobs<'a> {
 
     /// What a kernel's guest has to do: bring up a lab of its own, then the tests.
     fn work(&self, kernel: &Kernel) -> Result<Work> {
-        let mut jobs = vec![self.job("lab", &self.xtask, &["lab", "up"])];
+        let mut jobs = vec![
+            self.job("loopback", Path::new("/sbin/ip"), &["link", "set", "lo", "up"]),
+            self.job("lab", &self.xtask, &["lab", "up"]),
+        ];
         for (name, filter) in
             [("kernel", ""), ("lsm", ""), ("escape", self.of_escape), ("fault", OUT_OF_MEMORY)]
         {
