@@ -26,7 +26,7 @@ pub use prove::Confined;
 pub enum EnforceError {
     /// The object file could not be used by this kernel.
     #[error(
-        "the kernel refused program {program}: {reason}; awf needs Linux 5.9 or later with CONFIG_CGROUP_BPF"
+        "the kernel refused program {program}: {reason}; awf needs Linux 5.10 or later with CONFIG_CGROUP_BPF"
     )]
     Program {
         /// Name of the program.
@@ -36,7 +36,7 @@ pub enum EnforceError {
     },
     /// The object could not be parsed, or its maps not be made.
     #[error(
-        "the kernel refused awf's programs: {0}; run as root on Linux 5.9 or later with CONFIG_BPF_SYSCALL"
+        "the kernel refused awf's programs: {0}; run as root on Linux 5.10 or later with CONFIG_BPF_SYSCALL"
     )]
     Load(#[from] aya::EbpfError),
     /// The kernel's type information could not be used, although it runs LSM programs.

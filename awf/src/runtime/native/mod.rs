@@ -4,7 +4,7 @@
 //! [`Agent`] is the loader's end of it; in the new process, [`init::main`] builds the sandbox,
 //! lets the probe test it and becomes the command. Takes an [`AgentSpec`], which is complete: no
 //! decision is left to this module. Must never start anything outside the cgroup it was given.
-//! Needs Linux 5.12 (`mount_setattr(2)`).
+//! Needs Linux 5.10; before 5.12 files of root stay closed to the agent (`mount_setattr(2)` translates owners).
 
 mod agent;
 mod confine;
