@@ -147,7 +147,8 @@ impl Apt {
     fn parts(&self, package: &str) -> Result<Vec<String>> {
         let release = package.trim_start_matches("linux-image-");
         let depends = run(self.command("apt-cache").args(["depends", package]))?;
-        let parts = ["linux-binary-", "linux-modules-"].map(|part| format!("{part}{release}"));
+        let parts = ["linux-base-", "linux-binary-", "linux-modules-"]
+            .map(|part| format!("{part}{release}"));
         let mut found = vec![package.to_owned()];
         found.extend(parts.into_iter().filter(|part| depends.contains(part.as_str())));
         Ok(found)

@@ -129,10 +129,19 @@ fn early_modules(kernel: &Kernel) -> Result<Vec<PathBuf>> {
     Ok(modules)
 }
 
-/// Makes the root read-only in a mount namespace of the server's own, but for the directory of its socket. The guest mounts it
-/// read-only too, but is root in there.
-const READ_ONLY: &str =
-    r#"mount --bind "$1" "$1" && mount -o remount,bind,ro / && shift && exec "$@""#;
+/// Makes every mount read-only in a mount namespace of the server's own, but for the directory of its socket and the one of its
+/// lock. The guest mounts the root read-only too, but is root in there. What the kernel's own file systems refuse, it keeps.
+const READ_ONLY: &str = r#"
+mkdir -p /run/virtiofsd && mount -t tmpfs tmpfs /run/virtiofsd && mount --bind "$1" "$1" || exit
+place=$1
+shift
+while read -r _ _ _ _ where _; do
+    case $where in
+    "$place" | /run/virtiofsd | /proc | /proc/* | /sys | /sys/* | /dev/pts) ;;
+    *) mount -o remount,bind,ro "$(printf %b "$where")" || exit ;;
+    esac
+done </proc/self/mountinfo
+exec "$@""#;
 
 /// Serves the machine's root.
 fn serve_root(socket: &Path, place: &Path) -> Result<Child> {
