@@ -1,7 +1,7 @@
 //! Every rule of the system call profile. Data only; what it means is told by the module above.
 
 use libc::{c_int, c_long};
-use nix::errno::Errno::{EAFNOSUPPORT, ENOSYS, EPERM};
+use nix::errno::Errno::{EAFNOSUPPORT, EBUSY, ENOSYS, EPERM};
 
 use super::Verdict::{Allow, Kill, Record, Refuse};
 use super::{Call, Calls, Group, Is, Rule, Test, Value, Verdict};
@@ -117,7 +117,16 @@ const SOCKETS: &[Rule] = &[
     ),
 ];
 
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER` (linux/seccomp.h).
+const NEW_LISTENER: Value = value("SECCOMP_FILTER_FLAG_NEW_LISTENER", 1 << 3);
+
 const KERNEL: &[Rule] = &[
+    rule_when(
+        calls![SYS_seccomp],
+        &[Test { argument: 1, mask: NEW_LISTENER.number, is: Is::OneOf(&[NEW_LISTENER]) }],
+        Refuse(EBUSY),
+        "once the loader is gone, a listener of the command's own would answer what this filter asks",
+    ),
     rule(
         calls![SYS_io_uring_setup],
         Record(EPERM),
@@ -232,7 +241,7 @@ const ALLOWED: &[Rule] = &[
     rule(
         calls![SYS_seccomp, SYS_prctl],
         Allow,
-        "filters only add up, and this one's listener stays the only one; no option gives a right back",
+        "filters only add up; no option gives a right back",
     ),
     rule(
         calls![SYS_landlock_create_ruleset, SYS_landlock_add_rule, SYS_landlock_restrict_self],

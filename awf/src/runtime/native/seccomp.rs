@@ -202,6 +202,7 @@ mod tests {
         let mut tested = [
             libc::SYS_clone,
             libc::SYS_ioctl,
+            libc::SYS_seccomp,
             libc::SYS_personality,
             libc::SYS_socket,
             libc::SYS_socketpair,
@@ -303,6 +304,14 @@ mod tests {
         check(libc::SYS_ioctl, &[0, 0xffff_ffff_0000_5412], errno(libc::EPERM));
         check(libc::SYS_ioctl, &[0, 0x541c], errno(libc::EPERM));
         check(libc::SYS_ioctl, &[0, 0x5423], errno(libc::EPERM)); // TIOCSETD
+    }
+
+    #[test]
+    fn a_filter_of_the_commands_own_has_no_listener() {
+        check(libc::SYS_seccomp, &[1, 1], ALLOW); // TSYNC
+        for flags in [8, 9, 1 << 32 | 8] {
+            check(libc::SYS_seccomp, &[1, flags], errno(libc::EBUSY));
+        }
     }
 
     #[test]
