@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use awf_tests::{Outcome, Run, Scratch};
+use awf_tests::{Outcome, Run, Scratch, unconfined};
 
 use crate::stage::{Conversation, USER, bare, eventually, open_to_all, text};
 
@@ -237,6 +238,26 @@ fn mounts_show_what_was_asked_for_and_nothing_around_it() {
     assert_eq!(outcome.stderr.matches("Read-only file system").count(), 2, "{outcome:#?}");
     assert!(!one.join("new").exists() && one.join("file").exists());
     assert_eq!(fs::read_to_string(two.join("new")).expect("written"), "new\n");
+}
+
+#[test]
+fn a_read_only_directory_shows_files_and_no_service_of_the_host() {
+    let scratch = Scratch::new("mount-sockets");
+    let path = scratch.path().join("service");
+    fs::write(scratch.path().join("file"), "content\n").expect("write");
+    let _service = UnixListener::bind(&path).expect("bind");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("open it to all");
+    let visit = |path: &str| {
+        format!("python3 -c \"import socket; socket.socket(socket.AF_UNIX).connect('{path}')\"")
+    };
+    let control = unconfined(&visit(&path.display().to_string()));
+    assert!(control.status.success(), "positive control: {control:?}");
+    let outcome = Run::new()
+        .option("--mount", &format!("{}:/data:ro", scratch.path().display()))
+        .run(&format!("cat /data/file; {}", visit("/data/service")))
+        .failed();
+    assert_eq!(outcome.stdout, "content\n", "{outcome:#?}");
+    assert!(outcome.stderr.contains("ConnectionRefusedError"), "{outcome:#?}");
 }
 
 #[test]

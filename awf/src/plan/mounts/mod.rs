@@ -92,6 +92,9 @@ pub fn mounts(facts: &Facts<'_>, look: &dyn Fn(&Path) -> Option<Found>) -> Vec<M
     }
     for Custom { source, target, access } in facts.custom {
         match (access, look(source)) {
+            (Access::ReadOnly, Some(found)) if found.directory && !facts.sockets_guarded => {
+                list.show_at(&found.real, target);
+            }
             (Access::ReadWrite | Access::Own, Some(found)) => {
                 list.share_at(&found.real, target, Access::Own);
             }
@@ -241,6 +244,17 @@ impl List<'_> {
             };
             let sharing = self.sharing(&source, fallback);
             MountOp::Shared { source, target, access, sharing, fallback }
+        });
+    }
+
+    /// Read-only as an overlay: a plain bind would show the host's sockets.
+    fn show_at(&mut self, source: &Path, target: &Path) {
+        self.ops.push(MountOp::Shared {
+            source: source.to_owned(),
+            target: target.to_owned(),
+            access: Access::ReadOnly,
+            sharing: Sharing::Onto,
+            fallback: Fallback::Direct,
         });
     }
 

@@ -149,10 +149,11 @@ impl fmt::Display for MountOp {
 impl MountOp {
     /// What the user should know about this step before it happens.
     pub fn warning(&self) -> Option<String> {
-        let Self::Shared { target, sharing, .. } = self else { return None };
+        let Self::Shared { target, sharing, access, .. } = self else { return None };
         let target = target.display();
         match sharing {
             Sharing::Through { .. } => None,
+            Sharing::Onto if *access == Access::ReadOnly => None,
             Sharing::Onto => Some(format!("the agent's writes to {target} stay in the sandbox")),
             Sharing::Direct => {
                 Some(format!("Unix sockets of the host in {target} are reachable for the agent"))

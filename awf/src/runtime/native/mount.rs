@@ -98,6 +98,7 @@ impl Mount {
         lower: BorrowedFd<'_>,
         upper: BorrowedFd<'_>,
         work: BorrowedFd<'_>,
+        attributes: u64,
     ) -> io::Result<Self> {
         // Named by descriptor: fsconfig(2) takes 255 bytes at most, nothing needs escaping, and
         // the sandbox's mountinfo does not tell where on the host the directory lies.
@@ -115,8 +116,8 @@ impl Mount {
         // Without `volatile` (5.10) unmounting would wait until the whole file system below is on
         // disk. `uuid` can be null since 6.6; kernels before that store none.
         let recent: [(&CStr, &[u8]); 2] = [(c"volatile", b""), (c"uuid", b"null")];
-        Self::new(c"overlay", &[&always[..], &recent[..]].concat(), PLAIN)
-            .or_else(|_| Self::new(c"overlay", &[&always[..], &recent[..1]].concat(), PLAIN))
+        Self::new(c"overlay", &[&always[..], &recent[..]].concat(), attributes)
+            .or_else(|_| Self::new(c"overlay", &[&always[..], &recent[..1]].concat(), attributes))
     }
 
     /// Make it visible at `target`.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -113,18 +113,17 @@ impl<'a> Root<'a> {
     }
 
     fn bind(&mut self, source: &Path, target: &Path, access: Access) -> Result<()> {
-        let kind = source.metadata().context("look at the source")?.file_type();
-        // The plan has none; one that took a file's place since is another way to a process of the host.
-        if kind.is_socket() || kind.is_fifo() {
-            bail!("{} has become a socket or a FIFO", source.display());
-        }
-        let directory = kind.is_dir();
-        let shape = if directory { Shape::Directory } else { Shape::File };
         let attributes = match access {
             Access::ReadOnly => mnt::PLAIN | mnt::READ_ONLY,
             Access::ReadWrite | Access::Own => mnt::PLAIN,
         };
         let mount = Mount::of(source, attributes).context("copy the mount")?;
+        let shape = match fstat(mount.as_fd())?.st_mode & libc::S_IFMT {
+            libc::S_IFDIR => Shape::Directory,
+            // The plan has none; one that took a file's place since is another way to a process of the host.
+            libc::S_IFSOCK | libc::S_IFIFO => bail!("it has become a socket or a FIFO"),
+            _ => Shape::File,
+        };
         if access == Access::Own {
             self.map_owners(&mount);
         }
@@ -161,7 +160,10 @@ impl<'a> Root<'a> {
                 let layer = layer.as_deref().unwrap_or(mount_point);
                 self.through((source, work), mount_point, layer)
             }
-            Sharing::Onto => self.onto(source),
+            Sharing::Onto if *access == Access::ReadOnly => {
+                self.onto(source, mnt::PLAIN | mnt::READ_ONLY)
+            }
+            Sharing::Onto => self.onto(source, mnt::PLAIN),
         };
         let place = target.display();
         let reason = match overlay {
@@ -199,12 +201,13 @@ impl<'a> Root<'a> {
             open(&layer.join(path.strip_prefix(mount_point).context("path outside its mount")?))
         };
         let lower = open(&self.staging.join("empty"))?;
-        Mount::overlay(lower.as_fd(), inside(source)?.as_fd(), inside(work)?.as_fd())
+        let (upper, work) = (inside(source)?, inside(work)?);
+        Mount::overlay(lower.as_fd(), upper.as_fd(), work.as_fd(), mnt::PLAIN)
             .context("overlayfs refuses the directory")
     }
 
     /// The host's directory as the lower layer: the agent sees it, its own writes stay in memory.
-    fn onto(&self, source: &Path) -> Result<Mount> {
+    fn onto(&self, source: &Path, attributes: u64) -> Result<Mount> {
         let number = self.built.shared.len();
         let private = self.staging.join(format!("private/{number}"));
         let [upper, work] = ["upper", "work"].map(|name| private.join(name));
@@ -212,7 +215,8 @@ impl<'a> Root<'a> {
         std::fs::create_dir(&upper)?;
         let mode = source.metadata()?.permissions();
         std::fs::set_permissions(&upper, mode)?;
-        Mount::overlay(open(source)?.as_fd(), open(&upper)?.as_fd(), open(&work)?.as_fd())
+        let (lower, upper, work) = (open(source)?, open(&upper)?, open(&work)?);
+        Mount::overlay(lower.as_fd(), upper.as_fd(), work.as_fd(), attributes)
             .context("overlayfs refuses the directory")
     }
 
