@@ -96,35 +96,50 @@ pub(super) async fn supervise(
         tokio::select! {
             ended = running.ended() => {
                 // Gone without a word: the sandbox was killed from outside, as by the kernel for memory.
-                return Ok(Exit::Agent(ended?.map_or(137, RanTo::status)));
+                let exit = Exit::Agent(ended?.map_or(137, RanTo::status));
+                // Since the last look there was time enough for a detached program to matter.
+                return Ok(guard.holds().map_or_else(|error| lost(&error.into(), journal), |()| exit));
             }
             received = signals.next() => match received {
                 Signal::SIGINT | Signal::SIGTERM => {
-                    tracing::info!("Received {received}, cleaning up...");
-                    end(running, received, GRACE).await?;
+                    let say = || tracing::info!("Received {received}, cleaning up...");
+                    end(running, received, GRACE, say).await?;
                     return Ok(if received == Signal::SIGINT { Exit::Interrupted } else { Exit::Terminated });
                 }
                 other => running.signal(other as i32).await?,
             },
             () = sleep_until(deadline) => {
-                tracing::error!("The command did not end within --agent-timeout and is stopped");
-                end(running, Signal::SIGTERM, TIMEOUT_GRACE).await?;
+                let say = || {
+                    tracing::error!("The command did not end within --agent-timeout and is stopped");
+                };
+                end(running, Signal::SIGTERM, TIMEOUT_GRACE, say).await?;
                 return Ok(Exit::Timeout);
             }
             () = Terminal::resized(terminal) => {}
             error = guard.lost() => {
                 running.kill()?;
-                tracing::error!("enforcement was lost, the command is killed: {error:#}");
-                journal.enforcement_lost(&error);
-                return Ok(Exit::EnforcementLost);
+                return Ok(lost(&error, journal));
             }
         }
     }
 }
 
-/// Tells the command to end and kills it if it does not.
-async fn end(running: &mut Running, how: Signal, grace: Duration) -> Result<()> {
+/// Says and records that enforcement was lost.
+fn lost(error: &anyhow::Error, journal: &Journal) -> Exit {
+    tracing::error!("enforcement was lost, the command is killed: {error:#}");
+    journal.enforcement_lost(error);
+    Exit::EnforcementLost
+}
+
+/// Tells the command to end and kills it if it does not. Speaks after acting: who reads it may be slow.
+async fn end(
+    running: &mut Running,
+    how: Signal,
+    grace: Duration,
+    say: impl FnOnce(),
+) -> Result<()> {
     running.signal(how as i32).await?;
+    say();
     if tokio::time::timeout(grace, running.ended()).await.is_err() {
         running.kill()?;
     }

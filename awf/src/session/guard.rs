@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Error, Result};
 use tokio::sync::watch::Receiver;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::enforce::{Cgroup, EnforceError, Links, Profile, membership};
 use crate::proxy::State;
 
 /// A look takes 0.4 ms with ten processes in the sandbox and 1.2 ms with a hundred (measured on a busy machine).
 const CHECK: Duration = Duration::from_millis(250);
+
+/// Who is outside of its cgroup is looked for twice more, after this time each.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// The attached programs and whom they govern.
 #[derive(Clone, Copy, Debug)]
@@ -34,9 +37,8 @@ impl<'a> Enforcement<'a> {
     /// Watches the enforcement of a sandbox with this first process, and of this Squid.
     pub(super) fn guard(self, sandbox: u32, squid: Receiver<State>) -> Guard<'a> {
         let mut check = interval(CHECK);
-        // After a stop of awf, two looks must not follow each other at once.
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Guard { enforcement: self, sandbox, squid, suspects: [None; 2], check }
+        Guard { enforcement: self, sandbox, squid, check }
     }
 }
 
@@ -46,8 +48,6 @@ pub(super) struct Guard<'a> {
     enforcement: Enforcement<'a>,
     sandbox: u32,
     squid: Receiver<State>,
-    /// Who was outside of the agent's and of the proxy's cgroup at the last look.
-    suspects: [Option<u32>; 2],
     check: Interval,
 }
 
@@ -56,26 +56,41 @@ impl Guard<'_> {
     pub(super) async fn lost(&mut self) -> Error {
         loop {
             self.check.tick().await;
-            if let Err(error) = self.look() {
+            if let Err(error) = self.look().await {
                 return error.into();
             }
         }
     }
 
-    fn look(&mut self) -> Result<(), EnforceError> {
+    /// Whether every link still governs the cgroup it must govern, asked once more at the end.
+    pub(super) fn holds(&self) -> Result<(), EnforceError> {
+        self.enforcement.holds()
+    }
+
+    async fn look(&self) -> Result<(), EnforceError> {
         self.enforcement.holds()?;
         let squid = match *self.squid.borrow() {
             State::Ready { pid } => Some(pid),
             State::Starting | State::Failed => None,
         };
         let sides = [(Some(self.sandbox), self.enforcement.agent), (squid, self.enforcement.proxy)];
-        for ((first, cgroup), suspect) in sides.into_iter().zip(&mut self.suspects) {
+        for (first, cgroup) in sides {
+            let Some(first) = first else { continue };
             let path = || cgroup.path().display().to_string();
-            let found = first.map(|first| membership::stray(first, cgroup)).transpose();
-            let found = found.map_err(|source| EnforceError::Cgroup { path: path(), source })?;
-            let found = found.flatten();
-            let before = std::mem::replace(suspect, found);
-            if let Some(pid) = found.filter(|_pid| found == before) {
+            let strays = || {
+                let found = membership::strays(first, cgroup);
+                found.map_err(|source| EnforceError::Cgroup { path: path(), source })
+            };
+            let mut suspects = strays()?;
+            for _again in 0..2 {
+                if suspects.is_empty() {
+                    break;
+                }
+                sleep(AGAIN).await;
+                let found = strays()?;
+                suspects.retain(|pid| found.contains(pid));
+            }
+            if let Some(pid) = suspects.into_iter().min() {
                 return Err(EnforceError::Moved { pid, cgroup: path() });
             }
         }
