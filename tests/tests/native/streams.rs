@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use awf_tests::{Run, Scratch};
+use awf_tests::{Run, Scratch, awf, lab};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
@@ -55,6 +56,31 @@ fn output_and_error_stay_apart_and_unchanged() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(output.stdout, (0..=255).collect::<Vec<u8>>().repeat(1000));
     assert_eq!(output.stderr, (0..=255).rev().collect::<Vec<u8>>().repeat(1000));
+}
+
+#[test]
+fn a_datagram_socket_is_no_standard_output() {
+    // It may send to every name of the namespace in which it was made.
+    let scratch = Scratch::new("datagram");
+    let (ours, _theirs) = UnixDatagram::pair().expect("a pair");
+    let place = |name: &str| scratch.path().join(name).display().to_string();
+    let output = lab()
+        .host_command(awf())
+        .args([
+            "--proxy-logs-dir",
+            &place("logs"),
+            "--audit-dir",
+            &place("audit"),
+            "--",
+            "echo ran",
+        ])
+        .stdin(Stdio::null())
+        .stdout(OwnedFd::from(ours))
+        .output()
+        .expect("awf ends");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("put a pipe between"), "{said}");
 }
 
 #[test]

@@ -4,11 +4,15 @@
 //! Must never let one through that is a way out by itself.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
-use nix::sys::socket::{AddressFamily, SockaddrLike as _, SockaddrStorage, getsockname};
+use nix::sys::socket::sockopt::SockType as TypeOption;
+use nix::sys::socket::{
+    AddressFamily, SockType, SockaddrLike as _, SockaddrStorage, getpeername, getsockname,
+    getsockopt,
+};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::{Uid, fchown};
@@ -43,9 +47,15 @@ fn check(fd: BorrowedFd<'_>) -> Result<()> {
     match kind {
         libc::S_IFDIR => bail!("it is a directory of the host; redirect it from a file or a pipe"),
         libc::S_IFSOCK => {
-            let address: SockaddrStorage = getsockname(std::os::fd::AsRawFd::as_raw_fd(&fd))?;
+            let address: SockaddrStorage = getsockname(fd.as_raw_fd())?;
             if address.family() != Some(AddressFamily::Unix) {
                 bail!("it is a network socket from outside the sandbox; put a pipe between");
+            }
+            // Its names are the host's: a datagram may go to any of them, as an unconnected stream may.
+            if getsockopt(&fd, TypeOption)? == SockType::Datagram
+                || getpeername::<SockaddrStorage>(fd.as_raw_fd()).is_err()
+            {
+                bail!("it is a socket that can choose whom it speaks to; put a pipe between");
             }
             Ok(())
         }
