@@ -31,7 +31,8 @@ pub(super) fn prepare(plan: &Plan) -> Result<()> {
     for name in PROXY_LOGS {
         create(&paths.logs.join(name), 0o644, squid)?;
     }
-    prove_space(&create(&paths.logs.join(RECORD), 0o644, plan.owner)?)
+    // Root's until it is handed over: the agent may be the caller's user.
+    prove_space(&create(&paths.logs.join(RECORD), 0o644, (0, 0))?)
         .with_context(|| format!("reserve space in {}", paths.logs.display()))?;
     // Squid's configuration holds the key: for Squid alone.
     chown_path(&paths.proxy, squid)?;
