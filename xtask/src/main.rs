@@ -50,7 +50,9 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    if std::env::args_os().next().is_some_and(|name| name == vm::guest::NAME) {
+    if std::process::id() == 1
+        && std::env::args_os().next().is_some_and(|name| name == vm::guest::NAME)
+    {
         vm::guest::main();
     }
     let done: Result<ExitCode> = match Cli::parse().task {

@@ -65,6 +65,13 @@ pub(super) fn boot(
     parse(&told).with_context(|| format!("kernel {}, see {}", kernel.release, place.display()))
 }
 
+/// A command whose process the kernel kills when ours ends, even where no owner can: by SIGKILL.
+fn ends_with_us(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]);
+    command
+}
+
 /// A process that ends with its owner.
 struct Process(Child);
 
@@ -148,7 +155,7 @@ fn serve_root(socket: &Path, place: &Path) -> Result<Child> {
     let server = SERVERS.iter().find(|server| Path::new(server).is_file());
     let server = server.context("virtiofsd is missing: `cargo xtask setup` brings it")?;
     let said = File::create(place.join("virtiofsd"))?;
-    let child = Command::new("unshare")
+    let child = ends_with_us("unshare")
         .args(["--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh"])
         .arg(place)
         .arg(server)
@@ -177,7 +184,7 @@ fn emulate(kernel: &Kernel, initial: &Path, socket: &Path, serial: [&Path; 2]) -
         _ => ("qemu-system-x86_64", "q35"),
     };
     let accelerator = env::var("AWF_VM_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".to_owned());
-    let mut command = Command::new(program);
+    let mut command = ends_with_us(program);
     command.args([
         "-machine",
         machine,
