@@ -52,6 +52,10 @@ impl Kernel {
             let apt = Apt::for_suite(series.suite, cache)?;
             let package = apt.newest_image(series)?;
             let files = home.join("files");
+            // An interrupted fetch may have left another release there.
+            if files.exists() {
+                fs::remove_dir_all(&files)?;
+            }
             fs::create_dir_all(&files)?;
             for part in apt.parts(&package)? {
                 apt.unpack(&part, &files).with_context(|| format!("fetch {part}"))?;
@@ -105,7 +109,8 @@ impl Apt {
         );
         fs::write(&config, text)?;
         let apt = Self { config };
-        run(apt.command("apt-get").args(["update", "-q"]))?;
+        // By default apt is content with the lists of an earlier time.
+        run(apt.command("apt-get").args(["update", "-q", "-o", "APT::Update::Error-Mode=any"]))?;
         Ok(apt)
     }
 
@@ -183,7 +188,13 @@ fn archive_of(suite: &str) -> Result<String> {
         let matches = label.starts_with("Debian") && codename.ends_with("-security") == security;
         matches.then(|| address.to_owned())
     });
-    archive.context("the vm tier takes its kernels from Debian's archive, which this machine's apt does not know")
+    archive.with_context(|| {
+        let which = if security { "Debian's security archive" } else { "Debian's archive" };
+        format!(
+            "the vm tier takes the kernels of {suite} from {which}, and this machine's apt has no source of it: \
+             add one, or run the tier on a Debian machine"
+        )
+    })
 }
 
 /// The numbers in a name, for comparing versions.
