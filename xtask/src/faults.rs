@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::build;
@@ -15,31 +15,34 @@ pub(crate) const SOAK: &str = "faults_at_random_moments";
 const SOAK_COUNT: &str = "100";
 
 /// Variables for the tests. An operator's own count goes first.
-pub(crate) fn variables(soak: bool) -> Vec<(&'static str, String)> {
-    let mut variables = vec![("AWF_FAULT_REPORT", path().display().to_string())];
+pub(crate) fn variables(soak: bool) -> Result<Vec<(&'static str, String)>> {
+    let mut variables = vec![("AWF_FAULT_REPORT", path()?.display().to_string())];
     if soak && env::var_os("AWF_FAULT_COUNT").is_none() {
         variables.push(("AWF_FAULT_COUNT", SOAK_COUNT.to_owned()));
     }
-    variables
+    Ok(variables)
 }
 
 /// Begins a new report.
 pub(crate) fn begin() -> Result<()> {
-    fs::write(path(), "").with_context(|| format!("begin {}", path().display()))
+    let path = path()?;
+    fs::write(&path, "").with_context(|| format!("begin {}", path.display()))
 }
 
-/// Prints the counts; nothing if no fault was injected.
-pub(crate) fn tell() -> Result<()> {
-    let text = fs::read_to_string(path()).context("read what the tests told of faults")?;
+/// Prints the counts; nothing if no fault was injected, which a soak must. An escape is an error, whatever the tests made of it.
+pub(crate) fn tell(soak: bool) -> Result<()> {
+    let text = fs::read_to_string(path()?).context("read what the tests told of faults")?;
     let summary = Summary::of(&text)?;
     if !summary.faults.is_empty() {
         eprintln!("{}", summary.text());
     }
+    ensure!(!soak || !summary.faults.is_empty(), "no fault was injected");
+    ensure!(summary.escapes == 0, "the tests told of {} escapes", summary.escapes);
     Ok(())
 }
 
-fn path() -> PathBuf {
-    build::workspace().join("target/faults.jsonl")
+fn path() -> Result<PathBuf> {
+    Ok(build::target_directory()?.join("faults.jsonl"))
 }
 
 /// Counts of a report.

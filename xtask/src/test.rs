@@ -1,7 +1,7 @@
 //! `test`: the tiers. A missing requirement fails a tier; nothing is skipped in silence.
 
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 use std::{env, fs};
 
@@ -158,29 +158,65 @@ impl Session {
     fn run_tier(&self, tier: Tier, filter: Option<&str>) -> Result<()> {
         let soak = tier == Tier::Soak;
         let filter = filter.or_else(|| soak.then_some(faults::SOAK));
-        let report = env::var_os(report::VARIABLE)
-            .map_or_else(|| build::workspace().join("target/vectors.jsonl"), PathBuf::from);
+        ensure!(has_tests(tier, filter)?, "no test of the tier is called like that");
+        let report = match env::var_os(report::VARIABLE) {
+            Some(path) => PathBuf::from(path),
+            None => build::target_directory()?.join("vectors.jsonl"),
+        };
         fs::write(&report, "").with_context(|| format!("begin {}", report.display()))?;
         faults::begin()?;
+        let variables = faults::variables(soak)?;
         let ended = binaries(tier).iter().try_for_each(|binary| {
-            check(
-                binary,
-                build::cargo()
-                    .args(["test", "--locked", "--package", "awf-tests", "--test", binary, "--"])
-                    .args(filter)
-                    .envs(faults::variables(soak))
-                    .env("AWF_BIN", &self.awf)
-                    .env("AWF_LAB", &self.lab)
-                    .env(report::VARIABLE, &report),
-            )
+            let mut test = test_binary(binary, filter);
+            test.envs(variables.iter().map(|(name, value)| (name, value)))
+                .env("AWF_BIN", &self.awf)
+                .env("AWF_LAB", &self.lab)
+                .env(report::VARIABLE, &report);
+            // awf gives files to whoever called sudo; the tests call it as root.
+            for caller in ["SUDO_UID", "SUDO_GID", "SUDO_USER"] {
+                test.env_remove(caller);
+            }
+            check(binary, &mut test)
         });
-        let summary = Summary::read(&report).context("read what the tier told")?;
-        if !summary.is_empty() {
-            eprintln!("{summary}\n{}", report.display());
-        }
-        faults::tell()?;
-        ended
+        // Both are printed, and what the tests themselves found is said first.
+        let must_tell = tier == Tier::Escape && filter.is_none();
+        let (of_vectors, of_faults) = (tell_vectors(&report, must_tell), faults::tell(soak));
+        ended.and(of_vectors).and(of_faults)
     }
+}
+
+/// Prints what the tests told of the vectors; an escape is an error, whatever the tests made of it.
+fn tell_vectors(report: &Path, must_tell: bool) -> Result<()> {
+    let summary = Summary::read(report).context("read what the tier told")?;
+    if !summary.is_empty() {
+        eprintln!("{summary}\n{}", report.display());
+    }
+    ensure!(!must_tell || !summary.is_empty(), "the tests told nothing of the vectors");
+    summary.check()
+}
+
+/// Whether the filter leaves any test in the tier: a binary without one succeeds.
+fn has_tests(tier: Tier, filter: Option<&str>) -> Result<bool> {
+    for binary in binaries(tier) {
+        let listed = test_binary(binary, filter)
+            .args(["--list", "--format", "terse"])
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("list the tests of {binary}"))?;
+        ensure!(listed.status.success(), "the tests of {binary} cannot be listed");
+        if String::from_utf8_lossy(&listed.stdout).lines().any(|line| line.ends_with(": test")) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn test_binary(binary: &str, filter: Option<&str>) -> Command {
+    let mut command = build::cargo();
+    command
+        .args(["test", "--locked", "--package", "awf-tests", "--test", binary, "--"])
+        .args(filter);
+    command
 }
 
 impl Drop for Session {

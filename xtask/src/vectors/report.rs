@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 /// Names the file.
@@ -89,6 +90,14 @@ impl Summary {
     /// Whether nothing was told.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
+    }
+
+    /// Fails if anything got out, whatever the tests made of it.
+    pub fn check(&self) -> Result<()> {
+        let escaped = self.lines.values().filter(|line| line.end == End::Escaped);
+        let names: Vec<&str> = escaped.map(|line| line.name.as_str()).collect();
+        ensure!(names.is_empty(), "escapes: {}", names.join(", "));
+        Ok(())
     }
 
     /// The table alone, without what was not controlled.
@@ -190,6 +199,7 @@ mod tests {
         let told =
             summary(&[line("a", End::Refused, Some("no module")), line("b", End::Refused, None)]);
         assert_eq!(told.row(Kind::SystemCalls), [2, 1, 2, 0, 0, 0, 1, 0]);
+        told.check().unwrap();
         assert!(told.to_string().contains("not controlled here (1): no module\n  a"), "{told}");
     }
 
@@ -198,6 +208,7 @@ mod tests {
         let first = line("a", End::Escaped, Some("later"));
         let told = summary(&[first, line("a", End::Refused, None)]);
         assert_eq!(told.row(Kind::SystemCalls), [1, 1, 0, 0, 0, 0, 0, 1]);
+        told.check().unwrap_err();
     }
 
     #[test]

@@ -90,7 +90,9 @@ fn run(awf: &Path, series: Option<&str>, of_escape: &str) -> Result<()> {
             }
             eprintln!("{:<30} {}", kernel.release, row(job));
         }
-        print_vectors(&told, &place)?;
+        if let Err(error) = check_vectors(&told, &place) {
+            failed.push(format!("vectors on {}: {error:#}", kernel.release));
+        }
         verified.add(&kernel.release, &told);
     }
     eprint!("{verified}");
@@ -115,13 +117,16 @@ fn row(job: &Told) -> String {
     format!("{:<8} {verdict} in {:>4} s  {counts}", job.name, job.seconds)
 }
 
-/// What the tests told of the vectors, which they wrote into a file of the guest.
-fn print_vectors(told: &[Told], place: &Path) -> Result<()> {
+/// Prints what the tests told of the vectors, which they wrote into a file of the guest. Something must be there, but no escape.
+fn check_vectors(told: &[Told], place: &Path) -> Result<()> {
+    let job = told.iter().find(|job| job.name == VECTORS).context("they were not asked for")?;
+    ensure!(job.code == 0, "the tests told nothing");
     let path = place.join("vectors.jsonl");
-    let lines = told.iter().find(|job| job.name == VECTORS).map(|job| job.lines.join("\n"));
-    fs::write(&path, lines.unwrap_or_default())?;
-    eprintln!("{}", Summary::read(&path)?.counts());
-    Ok(())
+    fs::write(&path, job.lines.join("\n"))?;
+    let summary = Summary::read(&path)?;
+    eprintln!("{}", summary.counts());
+    ensure!(!summary.is_empty(), "the tests told nothing");
+    summary.check()
 }
 
 /// Boots once, and once more if the guest died: emulated kernels do, rarely.
