@@ -1,7 +1,7 @@
 //! `test fuzz`: hostile bytes for everything in awf that reads them, guided by coverage. The targets are in `tests/fuzz`.
 //!
 //! Owns: building all targets at once, running each from its seeds and from what earlier runs found, and the table of what
-//! came of it. Everything grown goes to `target/fuzz`. No sanitizer: that is what keeps it on stable Rust, and the code
+//! came of it. Everything grown goes to `fuzz` in the target directory. No sanitizer: that is what keeps it on stable Rust, and the code
 //! under test is safe Rust, whose checks stay on. A crash fails the tier and leaves the input that caused it.
 
 use std::fs;
@@ -63,7 +63,7 @@ pub(crate) fn run(filter: Option<&str>, seconds: u64) -> Result<()> {
     })?;
     let mut outcomes = outcomes.into_inner().ok().context("a run of a target died")?;
     outcomes.sort_by(|one, other| one.target.cmp(&other.target));
-    report(&outcomes)
+    report(&outcomes, &place)
 }
 
 fn build_all(crate_dir: &Path, place: &Path) -> Result<()> {
@@ -125,7 +125,7 @@ fn fuzz(
     })
 }
 
-fn report(outcomes: &[Outcome]) -> Result<()> {
+fn report(outcomes: &[Outcome], place: &Path) -> Result<()> {
     eprintln!("target           executions  coverage  new inputs   failed");
     let mut failed = 0;
     for Outcome { target, executions, coverage, found, failure } in outcomes {
@@ -135,7 +135,7 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
     }
     for Outcome { target, failure, .. } in outcomes {
         if let Some(said) = failure {
-            explain(target, said);
+            explain(target, said, place);
         }
     }
     ensure!(failed == 0, "{failed} fuzz targets crashed or tried nothing");
@@ -143,7 +143,7 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
 }
 
 /// Shows why a target failed, and how to see it again.
-fn explain(target: &str, said: &str) {
+fn explain(target: &str, said: &str, place: &Path) {
     let cause = |line: &&str| line.starts_with("thread '") || line.contains("ERROR: libFuzzer");
     let lines = said.lines().skip_while(|line| !cause(line));
     let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("SUMMARY")).collect();
@@ -152,7 +152,8 @@ fn explain(target: &str, said: &str) {
         let path = path.lines().next().unwrap_or_default();
         eprintln!(
             "input: {path}\nagain: AWF_EBPF_STUB=1 cargo fuzz run --fuzz-dir tests/fuzz --target-dir \
-             target/fuzz --dev --sanitizer none {target} {path}"
+             {} --dev --sanitizer none {target} {path}",
+            place.display()
         );
     }
 }

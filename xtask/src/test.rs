@@ -64,7 +64,8 @@ const ALL: [Tier; 9] = [
 impl Test {
     /// Runs the tiers.
     pub(crate) fn run(self) -> Result<ExitCode> {
-        setup::complete(Purpose::Test)?;
+        let bare = matches!(self.tier, Some(Tier::Style | Tier::Pure));
+        setup::complete(if bare { Purpose::Run } else { Purpose::Test })?;
         let filter = self.filter.as_deref();
         let tiers: Vec<Tier> = self.tier.map_or_else(|| ALL.to_vec(), |tier| vec![tier]);
         let mut session = None;
