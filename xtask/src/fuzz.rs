@@ -1,8 +1,9 @@
 //! `test fuzz`: hostile bytes for everything in awf that reads them, guided by coverage. The targets are in `tests/fuzz`.
 //!
-//! Owns: building all targets at once, running each from its seeds and from what earlier runs found, and the table of what
-//! came of it. Everything grown goes to `fuzz` in the target directory. No sanitizer: that is what keeps it on stable Rust, and the code
-//! under test is safe Rust, whose checks stay on. A crash fails the tier and leaves the input that caused it.
+//! Owns: building all targets at once, running each from its seeds and from what earlier runs found, and the table of
+//! what came of it. Everything grown goes to `fuzz` in the target directory. No sanitizer: that is what keeps it on
+//! stable Rust, and the code under test is safe Rust, whose checks stay on. A crash fails the tier and leaves the input
+//! that caused it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -75,29 +75,40 @@ fn run(awf: &Path, series: Option<&str>, of_escape: &str) -> Result<()> {
     let mut failed = Vec::new();
     let mut verified = Verified::default();
     for series in wanted {
-        let kernel = Kernel::of(series, &place.join("kernels"))
-            .with_context(|| format!("fetch the kernel {}", series.name))?;
-        let place = place.join(series.name);
-        let told = boot(&kernel, &jobs, &place)?;
-        for job in &told {
-            if !is_sound(job) {
-                failed.push(format!(
-                    "{} on {}:\n{}",
-                    job.name,
-                    kernel.release,
-                    job.lines.join("\n")
-                ));
-            }
-            eprintln!("{:<30} {}", kernel.release, row(job));
+        // A kernel that does not boot must not hide what failed on those before it.
+        match try_series(series, &jobs, &place, &mut verified) {
+            Ok(failures) => failed.extend(failures),
+            Err(error) => failed.push(format!("the kernel {}: {error:#}", series.name)),
         }
-        if let Err(error) = check_vectors(&told, &place) {
-            failed.push(format!("vectors on {}: {error:#}", kernel.release));
-        }
-        verified.add(&kernel.release, &told);
     }
     eprint!("{verified}");
     ensure!(failed.is_empty(), "{}", failed.join("\n\n"));
     Ok(())
+}
+
+/// Fetches and boots one kernel, prints its rows, and gives what failed on it.
+fn try_series(
+    series: &Series,
+    jobs: &Jobs<'_>,
+    place: &Path,
+    verified: &mut Verified,
+) -> Result<Vec<String>> {
+    let kernel = Kernel::of(series, &place.join("kernels")).context("fetch it")?;
+    let place = place.join(series.name);
+    let (told, boots) = boot(&kernel, jobs, &place)?;
+    let again = if boots > 1 { "  (booted twice)" } else { "" };
+    let mut failed = Vec::new();
+    for job in &told {
+        if !is_sound(job) {
+            failed.push(format!("{} on {}:\n{}", job.name, kernel.release, job.lines.join("\n")));
+        }
+        eprintln!("{:<30} {}{again}", kernel.release, row(job));
+    }
+    if let Err(error) = check_vectors(&told, &place) {
+        failed.push(format!("vectors on {}: {error:#}", kernel.release));
+    }
+    verified.add(&kernel.release, &told);
+    Ok(failed)
 }
 
 /// Whether a job succeeded, and if it is a test, whether it tested something: a filter that matches none proves nothing.
@@ -129,15 +140,30 @@ fn check_vectors(told: &[Told], place: &Path) -> Result<()> {
     summary.check()
 }
 
-/// Boots once, and once more if the guest died: emulated kernels do, rarely.
-fn boot(kernel: &Kernel, jobs: &Jobs<'_>, place: &Path) -> Result<Vec<Told>> {
+/// What a kernel says on its console of a fault of its own.
+const KERNEL_FAULTS: [&str; 3] = ["Kernel panic", "BUG:", "Oops"];
+
+/// Boots once, and once more if the guest died without a fault of its kernel: emulated ones do, rarely. What the first one
+/// left is kept. Gives the jobs, and how often it booted.
+fn boot(kernel: &Kernel, jobs: &Jobs<'_>, place: &Path) -> Result<(Vec<Told>, u8)> {
     let progress = ProgressBar::new_spinner().with_prefix(kernel.release.clone());
     progress.set_style(ProgressStyle::with_template("{spinner} {prefix}: {msg} ({elapsed})")?);
     progress.enable_steady_tick(Duration::from_millis(120));
     let work = jobs.work(kernel)?;
-    let told = machine::boot(kernel, &work, place, &progress).or_else(|error| {
-        eprintln!("{error:#}; once more");
-        machine::boot(kernel, &work, place, &progress)
+    let kept = place.with_added_extension("first");
+    if kept.exists() {
+        fs::remove_dir_all(&kept)?;
+    }
+    let first = machine::boot(kernel, &work, place, &progress).map(|told| (told, 1));
+    let told = first.or_else(|error| {
+        let console = fs::read(place.join("console")).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console);
+        if KERNEL_FAULTS.iter().any(|fault| console.contains(fault)) {
+            return Err(error);
+        }
+        fs::rename(place, &kept)?;
+        eprintln!("{error:#}; its files are in {} now; once more", kept.display());
+        Ok((machine::boot(kernel, &work, place, &progress)?, 2))
     });
     progress.finish_and_clear();
     told
