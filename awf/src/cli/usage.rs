@@ -71,7 +71,9 @@ impl UsageError {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        let (problem, remedy) = (presentable(&problem.into()), remedy.into());
+        // One sentence: only clap's own are of several lines.
+        let problem = presentable(&problem.into()).replace('\n', "\u{fffd}");
+        let remedy = remedy.into();
         Self::Value { flag, value: value.to_owned(), problem, remedy }
     }
 

@@ -40,7 +40,7 @@ pub enum EnforceError {
     )]
     Load(#[from] aya::EbpfError),
     /// The kernel's type information could not be used, although it runs LSM programs.
-    #[error(transparent)]
+    #[error("{0}; --profile hardened does without")]
     Types(#[from] types::TypesError),
     /// The operator demands more than this machine gives.
     #[error("--profile full cannot be had here: {0}")]
@@ -55,7 +55,8 @@ pub enum EnforceError {
     },
     /// A program could not be attached.
     #[error(
-        "attach {program} to {cgroup}: {source}; a program attached by another tool with exclusive flags to a parent cgroup does this"
+        "attach {program} to {cgroup}: {source}; a program attached by another tool with exclusive flags to a parent cgroup \
+         does this, or, for awf_lsm programs, tools that hold the kernel's few places (--profile hardened does without)"
     )]
     Attach {
         /// Name of the program.
