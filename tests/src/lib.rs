@@ -34,7 +34,7 @@ pub fn awf() -> PathBuf {
 #[derive(Debug)]
 pub struct Run {
     arguments: Vec<OsString>,
-    /// Where the run's logs go; a new directory for each run.
+    /// Where the run's logs go; a new directory for each run, removed with it.
     pub logs: PathBuf,
     stdin: Option<Vec<u8>>,
     proxy_variables: bool,
@@ -197,7 +197,6 @@ impl Run {
             })
             .collect();
         let access_log = read("access.log");
-        drop(fs::remove_dir_all(&self.logs));
         Outcome {
             code: output
                 .status
@@ -210,6 +209,12 @@ impl Run {
             access_log,
             took,
         }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.logs));
     }
 }
 
@@ -302,8 +307,7 @@ pub fn leftovers() -> Vec<String> {
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
     found.extend(mounts.lines().filter(|line| line.contains("awf-1")).map(str::to_owned));
-    let cgroups =
-        list(Command::new("find").args(["/sys/fs/cgroup", "-maxdepth", "4", "-name", "awf-1*"]));
+    let cgroups = list(Command::new("find").args(["/sys/fs/cgroup", "-name", "awf-1*"]));
     found.extend(cgroups.lines().map(str::to_owned));
     found.retain(|entry| !entry.ends_with("/.lock"));
     found.sort();

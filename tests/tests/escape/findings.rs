@@ -21,6 +21,7 @@ fn rows(finding: &'static str) -> impl Iterator<Item = &'static Vector> {
 #[track_caller]
 fn is_closed(finding: &'static str, salts: [u8; 2]) {
     let names: Vec<&str> = rows(finding).map(|vector| vector.name).collect();
+    assert!(!names.is_empty(), "no row is from {finding}");
     let sink = lab().sink();
     let fire = |salt: u8, shell: &dyn Fn(&str) -> String| -> BTreeMap<String, i32> {
         let accomplice = Accomplice::of(PROBE, salt);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use awf_tests::{Outcome, Run, Scratch, lab};
 use serde_json::Value;
@@ -21,6 +22,9 @@ for port, name in enumerate(names, 7000):
     try: socket.create_connection(('203.0.115.77', port)); raise SystemExit(1)
     except (ConnectionRefusedError, PermissionError): pass
 "#;
+
+/// Why nothing of the kind is tried without awf.
+const NO_RECORD: Option<&str> = Some("without awf there is no record to forge");
 
 /// Whether a text could confuse a terminal or a reader of lines.
 fn is_clean(text: &str) -> bool {
@@ -59,7 +63,7 @@ fn a_hostile_task_name_makes_one_honest_line() {
         let found = outcome.records_where(|record| record["port"] == port);
         assert_eq!(found.len(), 1, "{comm:?}: {:#?}", outcome.records);
         assert_eq!((&found[0]["comm"], &found[0]["verdict"]), (&comm.into(), &"deny".into()));
-        told(&format!("comm-{number}"), End::Refused, true, None);
+        told(&format!("comm-{number}"), End::Refused, true, NO_RECORD);
     }
 }
 
@@ -72,7 +76,7 @@ fn a_report_on_a_terminal_shows_no_control_characters_of_the_agent() {
     assert!(is_clean(&outcome.stderr), "{:?}", outcome.stderr);
     let ours = |line: &str| line.starts_with("[INFO] ") || line.starts_with("[WARN] ");
     assert!(outcome.stderr.lines().all(ours), "{:?}", outcome.stderr);
-    told("report", End::Refused, true, None);
+    told("report", End::Refused, true, NO_RECORD);
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn a_hostile_name_in_a_hello_or_a_request_makes_one_honest_line() {
         let found = outcome.records_where(|record| record["comm"] == name.as_str());
         assert!(!found.is_empty(), "{name} is not on record: {:#?}", outcome.records);
         assert!(found.iter().all(|record| record["verdict"] == "deny"), "{found:#?}");
-        told(name, End::Refused, true, None);
+        told(name, End::Refused, true, NO_RECORD);
     }
     let tunnelled = outcome.access_log.lines().filter(|line| line.contains("TCP_TUNNEL:HIER"));
     assert!(
@@ -150,24 +154,24 @@ fn a_link_where_a_log_would_be_is_not_followed() {
         let scratch = Scratch::new("links");
         let victim = scratch.path().join("victim");
         fs::write(&victim, "as it was\n").unwrap();
+        let run = |logs: &Path| {
+            let mut command = lab().host_command(awf_tests::awf());
+            command.arg("--proxy-logs-dir").arg(logs);
+            command.arg("--audit-dir").arg(scratch.path().join("audit"));
+            command.args(["--", "echo ran"]).output().unwrap()
+        };
+        let free = run(&scratch.path().join("free"));
+        assert!(free.status.success() && free.stdout == b"ran\n", "positive control: {free:?}");
         let logs = scratch.path().join("logs");
         fs::create_dir(&logs).unwrap();
         symlink(&victim, logs.join(name)).unwrap();
-        let logs_text = logs.display().to_string();
-        let output = lab()
-            .host_command(awf_tests::awf())
-            .args([
-                "--allow-domains",
-                "example.com",
-                "--proxy-logs-dir",
-                &logs_text,
-                "--",
-                "echo ran",
-            ])
-            .output()
-            .unwrap();
+        let output = run(&logs);
         assert_eq!(output.status.code(), Some(1), "{name}: {output:?}");
         assert!(output.stdout.is_empty(), "{name}: the command ran without a record: {output:?}");
+        let error =
+            format!("make {}: Too many levels of symbolic links", logs.join(name).display());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(&error), "{name}: {stderr}");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "as it was\n", "{name}");
         told(&format!("link-{name}"), End::Refused, false, None);
     }
@@ -193,7 +197,7 @@ for _ in range(40000):
         line.split(|c: char| !c.is_ascii_digit()).find_map(digits).expect("a number")
     });
     assert_eq!(recorded + lost, 40_000, "{said:?}");
-    told("flood", End::Refused, true, None);
+    told("flood", End::Refused, true, NO_RECORD);
 }
 
 #[test]

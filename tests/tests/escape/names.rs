@@ -323,7 +323,8 @@ fn an_allowed_alias_leads_to_no_query_for_what_it_stands_for() {
     assert!(!outcome.stdout.contains("goproxy.lab.test"), "{}", outcome.stdout);
     // The name itself stays denied, and without awf it is asked for.
     let direct = "curl -sS -m 5 -o /dev/null http://goproxy.lab.test/";
-    Run::allowing("alias.test").without_proxy_variables().run(&format!("{direct} -f")).failed();
+    let denied = Run::allowing("alias.test").without_proxy_variables().run(&format!("{direct} -f"));
+    denied.failed().recorded(&[("name", "goproxy.lab.test".into()), ("verdict", "deny".into())]);
     assert_eq!(leaked(&mark, "goproxy.lab.test"), [""; 0]);
     assert!(awf_tests::unconfined(direct).status.success(), "positive control");
     assert!(!leaked(&mark, "goproxy.lab.test").is_empty(), "positive control");

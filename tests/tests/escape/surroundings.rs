@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use awf_tests::{Run, Scratch, awf, lab, unconfined};
 
@@ -243,13 +243,13 @@ fn names_of_awf_and_bare_proxy_variables_change_nothing() {
 fn a_child_that_outlives_the_command_has_no_way_out() {
     let sink = lab().sink();
     let mark = sink.mark().unwrap();
-    let began = Instant::now();
+    let target = crate::target::Target::of(27);
     let line = format!(
-        "(setsid sh -c 'sleep 1; {PROBE} fire 13 udp-443 tcp-8080' >/dev/null 2>&1 &) ; sleep 0.2"
+        "(setsid sh -c 'sleep 1; {PROBE} fire {} udp-443 tcp-8080' >/dev/null 2>&1 &) ; sleep 0.2",
+        target.salt
     );
     with_probe(Run::allowing("example.com")).run(&line).succeeded();
-    std::thread::sleep(Duration::from_millis(1500).saturating_sub(began.elapsed()));
-    let target = crate::target::Target::of(13);
+    std::thread::sleep(Duration::from_millis(1500));
     let packets = sink.traffic_since(&mark).unwrap();
     assert!(packets.iter().all(|packet| packet.dst != Some(target.v4.into())), "{packets:#?}");
     let output = unconfined(&format!("{PROBE} fire {} udp-443", target.salt));

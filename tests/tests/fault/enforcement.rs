@@ -110,7 +110,7 @@ fn a_squid_that_was_moved_to_another_cgroup_ends_the_run() {
 
 #[test]
 fn a_cgroup_that_was_removed_and_made_again_ends_the_run() {
-    check_loss("cgroup re-created", "cgroup", |world, _awf| {
+    check_loss("cgroup re-created", "somebody replaced the cgroup", |world, _awf| {
         let agent = world.run_cgroup("agent");
         let began = Instant::now();
         // The command starts new processes without pause; removing works only without any.

@@ -70,16 +70,18 @@ impl Fault {
             Blow::Pause(_) => "SIGSTOP, SIGCONT",
             Blow::KillStopped(_) => "SIGSTOP, SIGKILL",
         };
-        report::injected(name, &format!("{:?}", self.victim));
-        match self.blow {
+        let arrived = match self.blow {
             Blow::Kill => send(target, Signal::SIGKILL),
             Blow::Term => send(target, Signal::SIGTERM),
             Blow::Pause(length) | Blow::KillStopped(length) => {
-                send(target, Signal::SIGSTOP);
+                let stopped = send(target, Signal::SIGSTOP);
                 thread::sleep(length);
                 let paused = matches!(self.blow, Blow::Pause(_));
-                send(target, if paused { Signal::SIGCONT } else { Signal::SIGKILL });
+                send(target, if paused { Signal::SIGCONT } else { Signal::SIGKILL }) && stopped
             }
+        };
+        if arrived {
+            report::injected(name, &format!("{:?}", self.victim));
         }
     }
 

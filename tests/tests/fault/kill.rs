@@ -12,9 +12,10 @@ use awf_tests::unconfined;
 use nix::sys::signal::Signal;
 
 use crate::faults::{Blow, Fault, RESTLESS, Victim, inject, member, wait_for_start};
-use crate::report;
 use crate::shell::{REQUEST, Shell};
-use crate::world::{PATIENCE, Watch, World, command_line, ended, finish, id_of, leaks_of, send};
+use crate::world::{
+    PATIENCE, Watch, World, command_line, ended, finish, id_of, leaks_of, send, strike,
+};
 
 /// When to strike after a process was born: at every step of a start.
 fn moments(step: usize) -> impl Iterator<Item = Duration> {
@@ -160,8 +161,7 @@ fn sigterm_ends_awf_at_any_moment_of_its_start() {
         let began = Instant::now();
         let child = world.awf().args(["--", "sleep 60"]).spawn().unwrap();
         thread::sleep(delay);
-        report::injected("SIGTERM", "Awf");
-        send(id_of(&child), Signal::SIGTERM);
+        strike(id_of(&child), Signal::SIGTERM, "Awf");
         let run = finish(child, began);
         assert_eq!(run.code, 143, "after {delay:?}: {run:#?}");
         world.dies_out(&format!("SIGTERM after {delay:?}"));

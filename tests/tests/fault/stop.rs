@@ -6,14 +6,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::faults::{Victim, find, member};
-use crate::report;
 use crate::shell::{REQUEST, Shell};
-use crate::world::{Watch, World, children, finish, id_of, send};
+use crate::world::{Watch, World, children, finish, id_of, send, strike};
 
 fn stop(shell: &Shell, victim: Victim) -> i32 {
     let pid = member(shell.awf(), victim).expect("it runs");
-    report::injected("SIGSTOP", &format!("{victim:?}"));
-    send(pid, Signal::SIGSTOP);
+    strike(pid, Signal::SIGSTOP, &format!("{victim:?}"));
     pid
 }
 
@@ -118,7 +116,10 @@ fn sigterm_during_set_up_ends_awf_and_the_command_never_runs() {
     assert!(control.code == 0 && mark.exists(), "positive control: {control:#?}");
     fs::remove_file(&mark).unwrap();
     let mut caught = 0;
-    while caught < 3 {
+    for _attempt in 0..100 {
+        if caught == 3 {
+            return;
+        }
         let began = Instant::now();
         let mut child = world.awf().args(["--", &line]).spawn().unwrap();
         let outer = find(&mut child, Victim::Outer).expect("the sandbox starts");
@@ -131,8 +132,7 @@ fn sigterm_during_set_up_ends_awf_and_the_command_never_runs() {
             drop(fs::remove_file(&mark));
             continue;
         }
-        report::injected("SIGTERM", "set-up");
-        send(id_of(&child), Signal::SIGTERM);
+        strike(id_of(&child), Signal::SIGTERM, "set-up");
         let run = finish(child, began);
         assert_eq!(run.code, 143, "{run:#?}");
         assert!(!mark.exists(), "the command ran: {run:#?}");
@@ -140,4 +140,5 @@ fn sigterm_during_set_up_ends_awf_and_the_command_never_runs() {
         assert_eq!(world.left(), [""; 0]);
         caught += 1;
     }
+    panic!("set-up was caught {caught} times in 100 attempts");
 }

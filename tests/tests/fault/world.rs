@@ -298,8 +298,15 @@ fn reader<T: Read + Send + 'static>(pipe: Option<T>) -> thread::JoinHandle<Vec<u
 }
 
 /// Sends a signal to a process, which may be gone.
-pub fn send(pid: i32, signal: Signal) {
-    let _gone = kill(Pid::from_raw(pid), signal);
+pub fn send(pid: i32, signal: Signal) -> bool {
+    kill(Pid::from_raw(pid), signal).is_ok()
+}
+
+/// The same, and counts as a fault if it was sent.
+pub fn strike(pid: i32, signal: Signal, into: &str) {
+    if send(pid, signal) {
+        report::injected(signal.as_str(), into);
+    }
 }
 
 /// A child's process id as the kernel calls use it.

@@ -60,7 +60,6 @@ fn the_command_is_told_of_interrupt_and_termination() {
         assert_eq!((&*said, ended), ("told\n", Some(code)), "{stderr}");
         let last = format!("[INFO] Process exiting with code: {code}");
         assert_eq!(stderr.lines().last(), Some(&*last));
-        std::fs::remove_dir_all(run.logs).expect("the logs are there");
     }
 }
 
@@ -73,7 +72,6 @@ fn a_command_that_ignores_termination_is_killed() {
     let (_said, stderr, ended) = running.end();
     assert_eq!(ended, Some(143), "{stderr}");
     assert!(began.elapsed() < Duration::from_secs(20), "{stderr}");
-    std::fs::remove_dir_all(run.logs).expect("the logs are there");
 }
 
 #[test]
@@ -90,5 +88,4 @@ fn other_signals_are_passed_on() {
     running.signal(Signal::SIGQUIT);
     let (said, stderr, ended) = running.end();
     assert_eq!((&*said, ended), ("QUIT\n", Some(9)), "{stderr}");
-    std::fs::remove_dir_all(run.logs).expect("the logs are there");
 }

@@ -291,7 +291,6 @@ fn a_run_leaves_nothing_on_the_machine() {
         let child = run.spawn(&format!("curl -s https://denied.example.net/; {line}"));
         let output = child.wait_with_output().expect("awf ends");
         let id = id_of(&run.logs);
-        fs::remove_dir_all(&run.logs).expect("the logs are there");
         // Other runs may be under way beside this test: only what carries this run's name counts.
         let left: Vec<String> =
             leftovers().into_iter().filter(|entry| entry.contains(&id)).collect();

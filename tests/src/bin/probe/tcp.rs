@@ -39,7 +39,7 @@ pub const VECTORS: &[Vector] = &[
     vector("tcp-unspec", unspec),
     vector("tcp-bound", |target, _| {
         let socket = socket(AF_INET, SOCK_STREAM, 0)?;
-        crate::sys::bind(&socket, (Ipv4Addr::UNSPECIFIED, own_port()).into())?;
+        crate::sys::bind(&socket, (Ipv4Addr::UNSPECIFIED, 0).into())?;
         connect(&socket, (target.v4, PORT).into())
     }),
     vector("tcp-repair", repair),
@@ -82,11 +82,6 @@ pub const VECTORS: &[Vector] = &[
 fn dial(to: SocketAddr) -> Attempted {
     let family = if to.is_ipv4() { AF_INET } else { AF_INET6 };
     connect(&socket(family, SOCK_STREAM, 0)?, to)
-}
-
-/// A local port that an earlier probe's connection does not hold.
-fn own_port() -> u16 {
-    20_000 + u16::try_from(std::process::id() % 10_000).expect("below 10,000")
 }
 
 /// RFC 6052: an IPv4 address behind a translator.
