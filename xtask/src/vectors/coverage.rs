@@ -51,7 +51,7 @@ const CONVERSATIONS: &[Conversations] = &[
     Conversations {
         what: "Allowed names that lead inward",
         module: "guard",
-        recorded: "all",
+        recorded: "most",
         layer: "guard on the proxy",
     },
     Conversations {
@@ -106,6 +106,11 @@ const LIMITS: &[Limit] = &[
         is_observed: false,
         why: "it is the purpose of a workspace",
     },
+    Limit {
+        what: "Finished logs of other runs below /tmp",
+        is_observed: false,
+        why: "a command that runs as the same user may change them; name a directory that no run shares with `--proxy-logs-dir`",
+    },
 ];
 
 /// The table.
@@ -127,7 +132,8 @@ pub fn markdown() -> String {
         let layers: BTreeSet<Layer> = vectors.iter().map(|vector| vector.layer).collect();
         let layers: Vec<&str> = layers.into_iter().map(Layer::name).collect();
         let counts = [vectors.len().to_string(), recorded.to_string()];
-        line(group.name(), counts.each_ref().map(String::as_str), &layers.join(", "), "ENFORCED");
+        let status = if group == Group::Harmless { "ALLOWED" } else { "ENFORCED" };
+        line(group.name(), counts.each_ref().map(String::as_str), &layers.join(", "), status);
     }
     for Conversations { what, module, recorded, layer } in CONVERSATIONS {
         line(what, [&format!("`{module}`"), recorded], layer, "ENFORCED");
