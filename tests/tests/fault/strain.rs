@@ -44,8 +44,8 @@ fn a_flood_while_awf_is_stopped_is_refused_as_ever_and_what_the_record_lacks_is_
     let logs = world.path().join("logs");
     let mut shell = Shell::start_with(&world, &["--proxy-logs-dir", logs.to_str().unwrap()]);
     assert_eq!(shell.ask("echo started"), "started");
+    assert!(send(shell.awf(), Signal::SIGSTOP), "awf runs");
     report::injected("flood during SIGSTOP", "the ring buffer");
-    send(shell.awf(), Signal::SIGSTOP);
     let flood = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); a = (\"203.0.113.66\", 9999)";
     let count = format!("{flood}; print(sum(s.connect_ex(a) == 111 for _ in range({FLOOD})))");
     assert_eq!(shell.ask(&format!("python3 -c '{count}'")), FLOOD.to_string());

@@ -297,7 +297,7 @@ fn reader<T: Read + Send + 'static>(pipe: Option<T>) -> thread::JoinHandle<Vec<u
     })
 }
 
-/// Sends a signal to a process, which may be gone.
+/// Sends a signal to a process, which may be gone: then it is not sent.
 pub fn send(pid: i32, signal: Signal) -> bool {
     kill(Pid::from_raw(pid), signal).is_ok()
 }
