@@ -133,14 +133,17 @@ pub struct Origin {
     pub padding: u8,
 }
 
-/// The client's end of a redirected connection: the key under which the relay finds its [`Origin`].
+/// The client's end of a redirected connection and the door it leads to: the key under which the relay finds its [`Origin`].
+/// The kernel gives one local port to several connections whose destinations differ, and doors are destinations.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientEnd {
     /// Local IPv4 address of the client.
     pub address: u32,
     /// Local port of the client.
-    pub port: u32,
+    pub port: u16,
+    /// The door, by number.
+    pub door: u16,
 }
 
 /// The resolver a UDP socket asked, so that the answer seems to come from it.

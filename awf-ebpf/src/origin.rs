@@ -25,7 +25,12 @@ fn awf_origin(ctx: SockOpsContext) -> u32 {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: the entry is copied at once; only this socket's own connect writes it.
     if let Some(origin) = unsafe { ORIGIN_OF_SOCKET.get(cookie) } {
-        let client = ClientEnd { address: u32::from_be(ctx.local_ip4()), port: ctx.local_port() };
+        #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
+        let client = ClientEnd {
+            address: u32::from_be(ctx.local_ip4()),
+            port: ctx.local_port() as u16,
+            door: u16::from(origin.door),
+        };
         // A failed insert leaves the relay without the entry, and it closes such a connection.
         let _failed = ORIGIN_OF_CLIENT.insert(client, *origin, 0).is_err();
     }

@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use awf::enforce::{Cgroup, Contents, EnforceError, Links, Object};
 use awf::observe::kernel::count;
 use awf::policy::Policy;
-use awf_common::decide::Reason;
+use awf_common::decide::{Door, Reason};
 use awf_common::event::{ClientEnd, Counter, Hook, Refusal};
 use awf_tests::{Scratch, attempts, kernel_version, lab};
 use nix::mount::{MsFlags, mount};
@@ -444,6 +444,34 @@ fn refusals_that_nobody_reads_are_refused_all_the_same_and_counted_as_lost() {
 }
 
 #[test]
+fn connections_from_one_local_port_keep_their_origins_apart() {
+    let bench = Bench::new("port");
+    let mut object = load();
+    let _links = bench.attach(&object);
+    let doors = ["127.65.87.70:1", "127.65.87.70:2"];
+    let _doors = doors.map(|door| lab().in_host(|| Ok(TcpListener::bind(door)?)).unwrap());
+    // Nobody fetches the first origin before the second is stored.
+    let line = "python3 -c \"
+import socket
+def visit(*to):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(('127.0.0.1', 45678)); s.connect(to)
+    return s
+visits = [visit('203.0.118.2', 443), visit('172.30.0.10', 3128)]\"";
+    run(bench.agent(), line);
+    let origins = object.take_origins().unwrap();
+    let asked = [Door::Transparent, Door::Proxy].map(|door| {
+        let address = Ipv4Addr::LOCALHOST.to_bits();
+        let key = ClientEnd { address, port: 45678, door: door as u16 };
+        let origin = origins.get(&key, 0).unwrap();
+        (Ipv4Addr::from(origin.address), origin.port)
+    });
+    let wanted = [(Ipv4Addr::new(203, 0, 118, 2), 443), (Ipv4Addr::new(172, 30, 0, 10), 3128)];
+    assert_eq!(asked, wanted);
+}
+
+#[test]
 fn a_redirected_connection_arrives_with_its_origin_and_sees_the_address_it_asked_for() {
     let bench = Bench::new("origin");
     let mut object = load();
@@ -464,7 +492,8 @@ print(s.recv(9).decode())\"";
     });
     assert_eq!(String::from_utf8_lossy(&output.stdout), "203.0.118.2 443\nfrom door\n");
     let IpAddr::V4(address) = client.ip() else { panic!("{client} is not IPv4") };
-    let key = ClientEnd { address: address.to_bits(), port: client.port().into() };
+    let door = Door::Transparent as u16;
+    let key = ClientEnd { address: address.to_bits(), port: client.port(), door };
     let origin = object.take_origins().unwrap().get(&key, 0).unwrap();
     assert_eq!((Ipv4Addr::from(origin.address), origin.port), (Ipv4Addr::new(203, 0, 118, 2), 443));
     assert!(origin.process.comm.starts_with(b"python3\0"));

@@ -135,12 +135,13 @@ impl Relay {
     /// What the connection asked for; the entry is removed, so that the port's next user cannot inherit it.
     fn take_origin(&self, peer: SocketAddr, door: Door) -> Option<Origin> {
         let SocketAddr::V4(peer) = peer else { return None };
-        let key = ClientEnd { address: u32::from(*peer.ip()), port: u32::from(peer.port()) };
+        let (address, port) = (u32::from(*peer.ip()), peer.port());
+        let key = ClientEnd { address, port, door: door as u16 };
         let mut origins = self.origins.lock().ok()?;
         let origin = origins.get(&key, 0).ok()?;
         let _gone = origins.remove(&key).is_err();
         drop(origins);
-        (origin.door == door as u8).then_some(origin)
+        Some(origin)
     }
 
     /// The name the agent resolved to get this address.
