@@ -40,6 +40,10 @@ const MARKERS: usize = 64;
 /// Pause after a failed accept (out of descriptors), so that the loop does not spin.
 const AFTER_ERROR: Duration = Duration::from_millis(10);
 
+/// How long connections whose client is gone may take to end by themselves, and Squid to write them down. A few milliseconds,
+/// but on a busy machine.
+const ENDING: Duration = Duration::from_secs(1);
+
 /// The map of what redirected connections asked for.
 pub type Origins = HashMap<MapData, ClientEnd, Origin>;
 
@@ -100,10 +104,12 @@ impl Relay {
         }
     }
 
-    /// Cuts every open connection and waits for their records, and for the denials still on their way to Squid's log.
+    /// Ends every connection and waits for their records, and for the denials still on their way to Squid's log. Called when
+    /// no client lives any more: most connections end by themselves, only what is still open then is cut.
     pub async fn close(&self, patience: Duration) {
-        self.cut.cancel();
         self.tasks.close();
+        let _open = tokio::time::timeout(ENDING, self.tasks.wait()).await.is_err();
+        self.cut.cancel();
         let _late = tokio::time::timeout(patience, self.tasks.wait()).await.is_err();
     }
 
