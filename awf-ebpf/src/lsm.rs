@@ -94,7 +94,7 @@ fn awf_lsm_unix_connect(ctx: LsmContext) -> i32 {
     refuse(Hook::LsmUnix, Reason::ForeignSocket, kind_of(listener, &layout))
 }
 
-/// The same for datagrams, except from an inherited socket, whose other end the caller chose.
+/// The same for datagrams, except from an inherited socket: awf takes none as a standard stream.
 #[lsm_cgroup(hook = "unix_may_send")]
 fn awf_lsm_unix_send(ctx: LsmContext) -> i32 {
     let layout = settings::layout();

@@ -5,6 +5,7 @@
 //! a tier that cannot run fails.
 
 pub mod attempts;
+pub mod bench;
 
 use std::ffi::OsString;
 use std::fs;

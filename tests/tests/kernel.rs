@@ -11,79 +11,21 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{FromRawFd as _, OwnedFd};
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use awf::enforce::{Cgroup, Contents, EnforceError, Links, Object};
+use awf::enforce::{Cgroup, Contents, EnforceError, Object};
 use awf::observe::kernel::count;
 use awf::policy::Policy;
 use awf_common::decide::{Door, Reason};
 use awf_common::event::{ClientEnd, Counter, Hook, Refusal};
-use awf_tests::{Scratch, attempts, kernel_version, lab};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use awf_tests::bench::{Bench, comm, drain};
+use awf_tests::{attempts, kernel_version, lab};
 use target::Target;
 use xtask::lab::Packet;
 use xtask::vectors::report::{End, Kind, Line, tell};
 use xtask::vectors::{self, Alone, Vector};
 
 const PROBE: &str = env!("CARGO_BIN_EXE_probe");
-
-/// The tests look at maps of the whole process and listen on fixed addresses: one at a time.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// Cgroups and a bpffs, removed when dropped.
-struct Bench {
-    agent: Option<Cgroup>,
-    proxy: Option<Cgroup>,
-    parent: PathBuf,
-    pins: PathBuf,
-    _scratch: Scratch,
-    _alone: MutexGuard<'static, ()>,
-}
-
-impl Bench {
-    fn new(name: &str) -> Self {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        // Mounts of this thread end with it. Its children inherit them.
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        let none = None::<&str>;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).unwrap();
-        let scratch = Scratch::new(name);
-        let pins = scratch.path().to_owned();
-        mount(Some("bpf"), &pins, Some("bpf"), MsFlags::empty(), none).unwrap();
-        let parent = hierarchy().join(format!("awf-test-{name}-{}", std::process::id()));
-        fs::create_dir(&parent).unwrap();
-        let agent = Some(Cgroup::create(parent.join("agent")).unwrap());
-        let proxy = Some(Cgroup::create(parent.join("proxy")).unwrap());
-        Self { agent, proxy, parent, pins, _scratch: scratch, _alone: alone }
-    }
-
-    fn agent(&self) -> &Cgroup {
-        self.agent.as_ref().unwrap()
-    }
-
-    fn proxy(&self) -> &Cgroup {
-        self.proxy.as_ref().unwrap()
-    }
-
-    fn attach(&self, object: &Object) -> Links {
-        Links::attach(object, self.agent(), self.proxy(), &self.pins).unwrap()
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        for cgroup in [self.agent.take(), self.proxy.take()].into_iter().flatten() {
-            drop(cgroup.remove());
-        }
-        drop(awf::enforce::cgroup::remove(&self.parent));
-        if let Err(error) = nix::mount::umount(&self.pins) {
-            eprintln!("the test's bpffs stays: {error}");
-        }
-    }
-}
 
 /// Runs a shell line in a cgroup, in the lab's host namespace.
 fn run(cgroup: &Cgroup, line: &str) -> Output {
@@ -98,16 +40,6 @@ fn fire(cgroup: &Cgroup, target: &Target, vectors: &str) -> BTreeMap<String, i32
     let output = run(cgroup, &format!("{PROBE} fire {} {vectors}", target.salt));
     let reports = attempts::reports(&String::from_utf8(output.stdout).unwrap());
     reports.into_iter().map(|(name, report)| (name, report.errno)).collect()
-}
-
-/// Where cgroup2 is mounted.
-fn hierarchy() -> PathBuf {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let found = table.lines().find_map(|line| {
-        let (fields, kind) = line.split_once(" - ")?;
-        kind.starts_with("cgroup2 ").then(|| fields.split(' ').nth(4))?
-    });
-    found.expect("this tier needs a mounted cgroup2 hierarchy").into()
 }
 
 /// The contents for a policy that allows one name and one private address.
@@ -126,20 +58,6 @@ fn refused() -> i32 {
 
 fn load() -> Object {
     Object::load(&contents()).expect("the programs load on this kernel")
-}
-
-/// Reads the ring until it is empty.
-fn drain(object: &mut Object) -> Vec<Refusal> {
-    let mut ring = object.take_refusals().unwrap();
-    let mut refusals = Vec::new();
-    while let Some(item) = ring.next() {
-        refusals.push(Refusal::from_bytes(&item).unwrap());
-    }
-    refusals
-}
-
-fn comm(refusal: &Refusal) -> String {
-    String::from_utf8_lossy(&refusal.process.comm).trim_end_matches('\0').to_owned()
 }
 
 #[test]

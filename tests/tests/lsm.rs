@@ -10,19 +10,17 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use awf::cli::ProfileChoice;
 use awf::enforce::types::Types;
-use awf::enforce::{Cgroup, Contents, Links, Object, Profile, Standing};
+use awf::enforce::{Cgroup, Contents, Object, Profile, Standing};
 use awf::host::{Caller, Host};
 use awf::policy::Policy;
 use awf_common::decide::Reason;
 use awf_common::event::{Hook, Refusal};
+use awf_tests::bench::{Bench, comm, drain};
 use awf_tests::{Run, Scratch, awf, kernel_version, lab};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 
 const PYTHON: &str = "/usr/bin/python3";
 const ATTEMPTS: &str = include_str!("lsm/attempts.py");
@@ -75,71 +73,23 @@ fn expected() -> Standing {
     Standing::expected(ProfileChoice::Auto, &Host::inspect(Caller::inspect().unwrap()).unwrap())
 }
 
-/// Cgroups and a bpffs, removed when dropped.
-struct Bench {
-    agent: Option<Cgroup>,
-    proxy: Option<Cgroup>,
-    parent: PathBuf,
-    pins: PathBuf,
-    _scratch: Scratch,
-}
-
-impl Bench {
-    fn new(name: &str) -> Self {
-        // Mounts of this thread end with it.
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        let none = None::<&str>;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).unwrap();
-        let scratch = Scratch::new(name);
-        let pins = scratch.path().to_owned();
-        mount(Some("bpf"), &pins, Some("bpf"), MsFlags::empty(), none).unwrap();
-        let host = Host::inspect(Caller::inspect().unwrap()).unwrap();
-        let hierarchy = host.cgroup2.expect("this tier needs a mounted cgroup2 hierarchy").base;
-        let parent = hierarchy.join(format!("awf-test-{name}-{}", std::process::id()));
-        fs::create_dir(&parent).unwrap();
-        let agent = Some(Cgroup::create(parent.join("agent")).unwrap());
-        let proxy = Some(Cgroup::create(parent.join("proxy")).unwrap());
-        Self { agent, proxy, parent, pins, _scratch: scratch }
-    }
-
-    fn attach(&self, object: &Object) -> Links {
-        let (agent, proxy) = (self.agent.as_ref().unwrap(), self.proxy.as_ref().unwrap());
-        let links = Links::attach(object, agent, proxy, &self.pins).unwrap();
-        links.verify(agent, proxy).unwrap();
-        links
-    }
-
-    /// Makes attempts from within the agent's cgroup: name to errno.
-    fn fire(&self, names: &[&str]) -> BTreeMap<String, i32> {
-        let agent = self.agent.as_ref().unwrap();
-        let output = Command::new(PYTHON)
-            .args(["-c", ATTEMPTS])
-            .arg(agent.path().join("cgroup.procs"))
-            .args(names)
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        let lines = String::from_utf8(output.stdout).unwrap();
-        let report = |line: &str| {
-            let (name, errno) = line.split_once(' ').unwrap();
-            (name.to_owned(), errno.parse().unwrap())
-        };
-        let reports: BTreeMap<String, i32> = lines.lines().map(report).collect();
-        assert_eq!(reports.len(), names.len(), "{reports:?}");
-        reports
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        for cgroup in [self.agent.take(), self.proxy.take()].into_iter().flatten() {
-            drop(cgroup.remove());
-        }
-        drop(awf::enforce::cgroup::remove(&self.parent));
-        if let Err(error) = nix::mount::umount(&self.pins) {
-            eprintln!("the test's bpffs stays: {error}");
-        }
-    }
+/// Makes attempts from within the agent's cgroup: name to errno.
+fn fire(agent: &Cgroup, names: &[&str]) -> BTreeMap<String, i32> {
+    let output = Command::new(PYTHON)
+        .args(["-c", ATTEMPTS])
+        .arg(agent.path().join("cgroup.procs"))
+        .args(names)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let report = |line: &str| {
+        let (name, errno) = line.split_once(' ').unwrap();
+        (name.to_owned(), errno.parse().unwrap())
+    };
+    let reports: BTreeMap<String, i32> = lines.lines().map(report).collect();
+    assert_eq!(reports.len(), names.len(), "{reports:?}");
+    reports
 }
 
 fn contents() -> Contents {
@@ -173,19 +123,6 @@ fn load_full() -> Option<Object> {
     None
 }
 
-fn drain(object: &mut Object) -> Vec<Refusal> {
-    let mut ring = object.take_refusals().unwrap();
-    let mut refusals = Vec::new();
-    while let Some(item) = ring.next() {
-        refusals.push(Refusal::from_bytes(&item).unwrap());
-    }
-    refusals
-}
-
-fn comm(refusal: &Refusal) -> String {
-    String::from_utf8_lossy(&refusal.process.comm).trim_end_matches('\0').to_owned()
-}
-
 #[test]
 fn every_hook_refuses_what_no_other_program_does_and_puts_it_on_record() {
     let Some(mut full) = load_full() else { return };
@@ -197,13 +134,13 @@ fn every_hook_refuses_what_no_other_program_does_and_puts_it_on_record() {
     {
         let bench = Bench::new("lsm-control");
         let _links = bench.attach(&Object::load(&contents()).unwrap());
-        for (name, errno) in bench.fire(&names) {
+        for (name, errno) in fire(bench.agent(), &names) {
             assert_eq!(errno, 0, "{name} does not work without the LSM programs");
         }
     }
     let bench = Bench::new("lsm");
     let _links = bench.attach(&full);
-    let errnos = bench.fire(&names);
+    let errnos = fire(bench.agent(), &names);
     let refusals = drain(&mut full);
     let mut wrong = Vec::new();
     for (name, errno, hook, reason) in REFUSED {
@@ -214,7 +151,7 @@ fn every_hook_refuses_what_no_other_program_does_and_puts_it_on_record() {
             comm(refusal) == *name
                 && refusal.hook == *hook as u8
                 && refusal.reason == *reason as u8
-                && refusal.cgroup == bench.agent.as_ref().unwrap().id()
+                && refusal.cgroup == bench.agent().id()
         };
         if refusals.iter().find(is_it).is_none() {
             wrong.push(format!("{name}: not on record"));
@@ -228,7 +165,7 @@ fn what_programs_do_every_day_goes_on_working() {
     let Some(mut full) = load_full() else { return };
     let bench = Bench::new("lsm-works");
     let _links = bench.attach(&full);
-    for (name, errno) in bench.fire(WORKS) {
+    for (name, errno) in fire(bench.agent(), WORKS) {
         assert_eq!(errno, 0, "{name}: {}", std::io::Error::from_raw_os_error(errno));
     }
     let refusals = drain(&mut full);
