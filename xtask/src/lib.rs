@@ -1,5 +1,6 @@
 //! The parts of xtask that the privileged tests use too.
 
+pub mod docker;
 pub mod lab;
 pub mod vectors;
 

@@ -6,10 +6,12 @@ mod bench;
 mod build;
 mod faults;
 mod fuzz;
+mod images;
 mod install;
 mod run;
 mod security;
 mod setup;
+mod step;
 mod test;
 mod tidy;
 mod vm;
@@ -41,6 +43,8 @@ enum Task {
     /// The offline internet for tests.
     #[command(subcommand)]
     Lab(lab::LabCommand),
+    /// Build the images of the Docker runtime.
+    Images(images::Images),
     /// Build a release and install it.
     Install(install::Install),
     /// Write the table of SECURITY.md from the table of vectors.
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Task::Test(test) => test.run(),
         Task::Bench(bench) => bench.run(),
         Task::Lab(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Task::Images(images) => images.run().map(|()| ExitCode::SUCCESS),
         Task::Install(install) => install.run().map(|()| ExitCode::SUCCESS),
         Task::Security(security) => security.run().map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),

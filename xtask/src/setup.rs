@@ -4,13 +4,12 @@ use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use xtask::lab;
 
+use crate::step::step;
 use crate::vm;
 
 /// What awf needs on a Debian-like machine, for running and for linking.
@@ -38,6 +37,19 @@ const CLIENTS: [(&str, &str); 9] = [
 /// Packages that the clients tier needs beside them.
 const PYTHON: [&str; 3] = ["python3-requests", "python3-aiohttp", "python3-pip"];
 
+/// Programs of the Docker runtime's images and of the lab's daemon, each with the package that brings it where it is missing:
+/// beside another vendor's packages Debian's cannot be installed.
+const DOCKER: [(&str, &str); 5] = [
+    ("dockerd", "docker.io"),
+    ("containerd", "containerd"),
+    ("runc", "runc"),
+    ("iptables", "iptables"),
+    ("debootstrap", "debootstrap"),
+];
+
+/// What newer releases package apart from the daemon.
+const DOCKER_CLIENT: (&str, &str) = ("docker", "docker-cli");
+
 /// What compiles libFuzzer.
 const FUZZER: &str = "g++";
 
@@ -48,6 +60,8 @@ pub(crate) enum Purpose {
     Run,
     /// The same in the lab.
     Lab,
+    /// The same with a Docker daemon, or make the images of one.
+    Docker,
     /// Run every test.
     Test,
 }
@@ -132,12 +146,17 @@ fn missing_packages(purpose: Purpose) -> Result<Vec<String>> {
     if purpose != Purpose::Run {
         wanted.extend(lab::requirements());
     }
+    if matches!(purpose, Purpose::Docker | Purpose::Test) {
+        wanted.extend(missing(&DOCKER));
+        if find(DOCKER_CLIENT.0).is_none() && has_package(DOCKER_CLIENT.1) {
+            wanted.push(DOCKER_CLIENT.1);
+        }
+    }
     if purpose == Purpose::Test {
         wanted.extend(PYTHON);
         wanted.extend(vm::PACKAGES);
         wanted.push(FUZZER);
-        let missing = CLIENTS.iter().filter(|(program, _package)| find(program).is_none());
-        wanted.extend(missing.map(|(_program, package)| package));
+        wanted.extend(missing(&CLIENTS));
     }
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat=${Package} ${db:Status-Status}\n"])
@@ -153,6 +172,18 @@ fn missing_packages(purpose: Purpose) -> Result<Vec<String>> {
         .filter(|package| !installed.contains(package))
         .map(str::to_owned)
         .collect())
+}
+
+/// Packages of the programs that are not there.
+fn missing(programs: &'static [(&str, &str)]) -> impl Iterator<Item = &'static str> {
+    programs.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package)
+}
+
+/// Whether apt knows a package of this name.
+fn has_package(name: &str) -> bool {
+    let mut query = Command::new("apt-cache");
+    query.args(["show", name]).stdout(Stdio::null()).stderr(Stdio::null());
+    query.status().is_ok_and(|status| status.success())
 }
 
 /// Whether rustup's nightly can compile `core` for BPF.
@@ -187,22 +218,6 @@ fn root(program: &str) -> Command {
     let mut command = Command::new("sudo");
     command.arg("--preserve-env=DEBIAN_FRONTEND").arg(program);
     command
-}
-
-/// Runs one step behind a spinner; its output is shown only if it fails.
-fn step(what: &'static str, command: &mut Command) -> Result<()> {
-    let spinner = ProgressBar::new_spinner().with_message(what);
-    spinner.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})")?);
-    spinner.enable_steady_tick(Duration::from_millis(120));
-    let output = command.stdin(Stdio::null()).output().with_context(|| what.to_owned())?;
-    spinner.finish_and_clear();
-    if !output.status.success() {
-        eprintln!("{}", String::from_utf8_lossy(&output.stdout));
-        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
-        bail!("{what}: {}", output.status);
-    }
-    eprintln!("{what}: done in {} s", spinner.elapsed().as_secs());
-    Ok(())
 }
 
 fn find(program: &str) -> Option<PathBuf> {

@@ -3,7 +3,7 @@
 //! Owns the existence of `/run/awf-lab`: makes it when it is first needed and removes it with the last lab. Must never be
 //! held while a test runs.
 
-use super::{ROOT, publish};
+use super::{ROOT, docker, publish};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     fs::{self, File},
@@ -36,9 +36,12 @@ impl Lock {
 
     /// Gives the lock up, and the directory too if no lab is left in it.
     pub(super) fn release(self) -> Result<()> {
-        if let Err(error) = fs::remove_dir(ROOT) {
-            let needed = error.kind() == ErrorKind::DirectoryNotEmpty;
-            ensure!(needed, "remove {ROOT}: {error}");
+        match fs::remove_dir(ROOT) {
+            Ok(()) => docker::remove_places(),
+            Err(error) => {
+                let needed = error.kind() == ErrorKind::DirectoryNotEmpty;
+                ensure!(needed, "remove {ROOT}: {error}");
+            }
         }
         self.directory.unlock().context("unlock /run/awf-lab")
     }

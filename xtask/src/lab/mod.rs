@@ -57,7 +57,8 @@
 //! # Files in the state directory
 //!
 //! `ca.pem`, `pids`, `packets.pcap` (the sink), `dnsmasq.log` (queries), `access.log` (one JSON object per request that
-//! reached the web server), `nginx.log`, `*.out` (what each server printed).
+//! reached the web server), `nginx.log`, `*.out` (what each server printed). With a Docker daemon ([`Lab::docker`], which has
+//! `/var/lib/awf-lab/NAME` too): `docker.sock`, `docker.pid`, `docker`.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Subcommand;
@@ -77,6 +78,7 @@ use std::{
 
 pub mod world;
 mod certs;
+mod docker;
 mod lock;
 mod network;
 mod packet;
@@ -85,10 +87,11 @@ mod servers;
 mod sink;
 
 pub use packet::{Packet, Proto};
-pub use process::Server;
+pub use process::{Server, tool};
 pub use servers::DOWNLOAD_BYTES;
 pub use sink::{Mark, Sink};
 
+use docker::Daemon;
 use lock::Lock;
 use network::Namespaces;
 
@@ -326,15 +329,18 @@ impl Lab {
     /// Removes whatever there is. Processes come first, and nothing else happens while one of them lives: without the
     /// namespaces' names and the record of servers nobody could find it again.
     fn clear(&self) -> Result<()> {
-        process::kill_all(&self.state, &self.namespaces.paths())?;
+        let daemon = Daemon::of(self);
+        process::kill_all(&self.state, &self.namespaces.paths(), || daemon.processes())?;
         let unnamed = self.namespaces.remove();
+        // Before the state directory, which tells where the daemon's containers were.
+        let undone = daemon.remove();
         let removed = match fs::remove_dir_all(&self.state) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("remove {}", self.state.display()))
             }
             Ok(()) | Err(_) => Ok(()),
         };
-        unnamed.and(removed)
+        unnamed.and(undone).and(removed)
     }
 
     /// The last lines of the servers' logs, for the error message of a lab that did not come up.
@@ -386,7 +392,8 @@ fn publish(path: &Path, mode: u32) -> Result<()> {
 /// Changes whenever the played world or its servers do.
 fn fingerprint() -> String {
     let mut hasher = DefaultHasher::new();
-    (world::NAMES, servers::TEMPLATES, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
+    (world::NAMES, servers::TEMPLATES, docker::TEMPLATES, env!("CARGO_PKG_VERSION"))
+        .hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 

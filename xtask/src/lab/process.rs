@@ -57,7 +57,7 @@ pub(super) const PACKAGES: [&str; PROGRAMS.len()] = {
 
 /// Finds a program: system directories first, because the PATH may offer slow wrappers (version managers) and sudo's
 /// or a user's PATH often lacks the sbin directories.
-pub(super) fn find(program: &str) -> Result<PathBuf> {
+pub(crate) fn find(program: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
     let found =
@@ -69,7 +69,7 @@ pub(super) fn find(program: &str) -> Result<PathBuf> {
 }
 
 /// A command that finds its program by [`find`].
-pub(super) fn tool(program: &str) -> Result<Command> {
+pub fn tool(program: &str) -> Result<Command> {
     Ok(Command::new(find(program)?))
 }
 
@@ -193,11 +193,15 @@ fn residents(namespaces: &BTreeSet<Identity>) -> Vec<u32> {
         .collect()
 }
 
-/// Kills whatever runs inside the namespaces or is recorded in `state`, and waits until it is gone.
+/// Kills whatever runs inside the namespaces, is recorded in `state` or found by `others`, and waits until it is gone.
 ///
 /// A namespace that lost its name (`ip netns delete` by somebody) is still known by the recorded servers that live in
 /// it; their unrecorded children are found through it.
-pub(super) fn kill_all(state: &Path, namespaces: &[PathBuf]) -> Result<()> {
+pub(super) fn kill_all(
+    state: &Path,
+    namespaces: &[PathBuf],
+    others: impl Fn() -> Vec<u32>,
+) -> Result<()> {
     let servers = recorded(state);
     let alive = servers.iter().filter(|server| server.is_alive());
     let own = namespace_of("self").context("look at the own network namespace")?;
@@ -206,22 +210,32 @@ pub(super) fn kill_all(state: &Path, namespaces: &[PathBuf]) -> Result<()> {
     // A server recorded in the instant before it entered its namespace still shows the machine's.
     let lived_in = alive.filter_map(|server| namespace_of(server.pid)).filter(|id| *id != own);
     let wanted: BTreeSet<_> = named.iter().copied().chain(lived_in).collect();
-    wait_until(KILL_PATIENCE, "end the lab's processes", || {
+    kill_until_gone(|| {
         let strays = servers.iter().filter(|server| server.is_alive()).map(|server| server.pid);
-        let alive: BTreeSet<u32> = residents(&wanted).into_iter().chain(strays).collect();
-        for pid in &alive {
-            let pid = Pid::from_raw(i32::try_from(*pid).context("a process id beyond its type")?);
-            match kill(pid, Signal::SIGKILL) {
-                Ok(()) | Err(Errno::ESRCH) => reap(pid),
-                Err(error) => return Err(error).with_context(|| format!("kill process {pid}")),
-            }
-        }
-        Ok(alive.is_empty())
+        residents(&wanted).into_iter().chain(strays).chain(others()).collect()
     })?;
     for server in servers {
         reap(Pid::from_raw(i32::try_from(server.pid).context("a process id beyond its type")?));
     }
     Ok(())
+}
+
+/// Kills what `find` finds, again and again until it finds nothing that lives.
+pub(super) fn kill_until_gone(find: impl Fn() -> Vec<u32>) -> Result<()> {
+    wait_until(KILL_PATIENCE, "end the lab's processes", || {
+        let found: BTreeSet<u32> = find().into_iter().collect();
+        let alive = found.into_iter().filter(|pid| start_ticks(*pid).is_some());
+        let mut gone = true;
+        for pid in alive {
+            gone = false;
+            let pid = Pid::from_raw(i32::try_from(pid).context("a process id beyond its type")?);
+            match kill(pid, Signal::SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => reap(pid),
+                Err(error) => return Err(error).with_context(|| format!("kill process {pid}")),
+            }
+        }
+        Ok(gone)
+    })
 }
 
 /// Collects a dead child of ours. Most are children of an earlier xtask, now init's: then there is nothing to collect.
