@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use awf_tests::{Scratch, awf, lab};
+use awf_tests::{Scratch, awf, lab, runtime_options};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -22,7 +22,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// awf in the lab with exactly these arguments. Its logs and everything else in its temporary directory go to `scratch`.
 pub(crate) fn bare(scratch: &Scratch, arguments: &[&str]) -> Command {
     let mut command = lab().host_command(awf());
-    command.args(arguments).env("TMPDIR", scratch.path()).stdin(Stdio::null());
+    command
+        .args(runtime_options())
+        .args(arguments)
+        .env("TMPDIR", scratch.path())
+        .stdin(Stdio::null());
     command
 }
 
