@@ -31,6 +31,8 @@ pub enum Exit {
     DiskFull,
     /// Neither root nor able to become root through `sudo -n`.
     NoPrivilege,
+    /// The Docker daemon, or an image in it, cannot be used.
+    DockerUnusable,
     /// The self-test could not prove that the sandbox is closed; the command was not started.
     Unproved,
     /// Enforcement was lost while the command ran; the command was killed.
@@ -44,7 +46,7 @@ pub enum Exit {
 }
 
 /// Every fixed exit code with its meaning, in ascending order.
-pub const TABLE: [(Exit, &str); 13] = [
+pub const TABLE: [(Exit, &str); 14] = [
     (Exit::Usage, "wrong usage; nothing was started"),
     (Exit::SetUp, "the sandbox could not be set up"),
     (Exit::NoCgroup2, "no writable cgroup v2 hierarchy"),
@@ -53,6 +55,7 @@ pub const TABLE: [(Exit, &str); 13] = [
     (Exit::PortTaken, "an address awf must listen on is in use"),
     (Exit::DiskFull, "no space left in the work or log directory"),
     (Exit::NoPrivilege, "neither root nor passwordless sudo"),
+    (Exit::DockerUnusable, "the Docker daemon or an image cannot be used"),
     (Exit::Unproved, "enforcement could not be proved; the command was not started"),
     (Exit::EnforcementLost, "enforcement was lost; the command was killed"),
     (Exit::Timeout, "--agent-timeout expired"),
@@ -73,6 +76,7 @@ impl Exit {
             Self::PortTaken => 113,
             Self::DiskFull => 114,
             Self::NoPrivilege => 115,
+            Self::DockerUnusable => 116,
             Self::Unproved => 120,
             Self::EnforcementLost => 121,
             Self::Timeout => 124,

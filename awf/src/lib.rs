@@ -32,7 +32,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use cli::{Args, Request, Settings};
+use cli::{Args, Request, RuntimeChoice, Settings};
 use enforce::prove;
 use exit::Exit;
 use host::{Caller, Host};
@@ -50,7 +50,13 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     }
     match cli::parse(arguments) {
         // Before anything makes a thread.
-        Ok(Request::Init) => runtime::native::init::main(probe),
+        Ok(Request::Init(gate)) => runtime::native::init::main(gate.as_deref(), probe),
+        Ok(Request::Hold { alive, messages, program }) => {
+            proxy::hold::main(&alive, &messages, &program).unwrap_or_else(|error| {
+                speech::error(&error);
+                Exit::SetUp.into()
+            })
+        }
         request => report(request.map_err(Into::into).and_then(obey)).into(),
     }
 }
@@ -65,20 +71,16 @@ fn probe(say: &mut dyn FnMut(&str)) {
 
 fn obey(request: Request) -> Result<Exit> {
     match request {
-        Request::Init => Ok(Exit::SetUp),
+        Request::Init(_) | Request::Hold { .. } => Ok(Exit::SetUp),
         Request::Say(text) => speech::print(&text).map(|()| Exit::Agent(0)),
         Request::Plan(args) => {
             let plan = decide(&args, false)?;
             speech::print(&format!("{:#}\n", plan.explain())).map(|()| Exit::Agent(0))
         }
+        Request::Predownload(args) => predownload(*args),
         Request::Run(args) => {
             let plan = decide(&args, true)?;
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .thread_name("awf-worker")
-                .enable_all()
-                .build()
-                .context("start the runtime")?;
+            let runtime = workers()?;
             // On this very thread: the kernel ties the sandbox's life to the thread that starts it.
             let outcome = runtime.block_on(session::run(plan));
             // A thread may still wait for terminal input; the process must not wait for it.
@@ -90,6 +92,30 @@ fn obey(request: Request) -> Result<Exit> {
     }
 }
 
+/// Obtains the images of the Docker runtime.
+fn predownload(mut args: Args) -> Result<Exit> {
+    args.runtime = Some("docker".to_owned());
+    // Without a command there is nothing to decide about, and any will do.
+    args.command = vec!["true".to_owned()];
+    let plan = decide(&args, true)?;
+    let containers = plan.containers.context("the Docker runtime has containers")?;
+    let engine = runtime::docker::Engine::of(&containers.daemon)?;
+    workers()?.block_on(runtime::docker::images::obtain(&engine, &containers))?;
+    for container in [&containers.agent, &containers.proxy] {
+        tracing::info!("Present: {}", container.image);
+    }
+    Ok(Exit::Agent(0))
+}
+
+fn workers() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("awf-worker")
+        .enable_all()
+        .build()
+        .context("start the runtime")
+}
+
 /// The pure part of a run, and becoming root where it must be.
 fn decide(args: &Args, privileged: bool) -> Result<Plan> {
     let caller = Caller::inspect()?;
@@ -98,7 +124,11 @@ fn decide(args: &Args, privileged: bool) -> Result<Plan> {
     if privileged {
         host::privilege::ensure_root(&caller)?;
     }
-    let host = Host::inspect(caller)?;
+    let mut host = Host::inspect(caller)?;
+    if settings.runtime != RuntimeChoice::Native {
+        let images = &settings.images;
+        host.daemon = Some(host::daemon::ask(&images.daemon, &images.wanted()));
+    }
     let draw = draw()?;
     Ok(Plan::make(&settings, &host, &draw)?)
 }

@@ -5,6 +5,7 @@
 //! environment or a file, and knows no default values; [`super::settings`] does.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
@@ -18,6 +19,7 @@ const ENVIRONMENT: &str = "Environment";
 const FILES: &str = "Files";
 const LIMITS: &str = "Limits and terminal";
 const RUN: &str = "Run and logs";
+const CONTAINERS: &str = "Containers";
 
 /// What a command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +28,19 @@ pub enum Request {
     Run(Box<Args>),
     /// Print what a run would do, and stop.
     Plan(Box<Args>),
-    /// Be the first process inside the sandbox.
-    Init,
+    /// Obtain the images of the Docker runtime.
+    Predownload(Box<Args>),
+    /// Be the first process inside the sandbox; in a container, wait at this socket for the loader.
+    Init(Option<PathBuf>),
+    /// Run a program as long as a file is locked by somebody, and append its messages to another.
+    Hold {
+        /// The locked file.
+        alive: PathBuf,
+        /// The file for messages.
+        messages: PathBuf,
+        /// The program and its arguments.
+        program: Vec<String>,
+    },
     /// Print this text, help or version, and stop.
     Say(String),
 }
@@ -37,7 +50,8 @@ pub enum Request {
 #[command(
     name = "awf",
     version,
-    override_usage = "awf [options] -- command...\n       awf plan [options] -- command...",
+    override_usage = "awf [options] -- command...\n       awf plan [options] -- command...\n       \
+                      awf predownload [options]",
     args_conflicts_with_subcommands = true,
     args_override_self = true
 )]
@@ -53,9 +67,26 @@ enum Verb {
     /// Print everything that a run would do, without privilege and without doing it
     #[command(override_usage = "awf plan [options] -- command...", args_override_self = true)]
     Plan(Box<Args>),
+    /// Pull or build the images of the Docker runtime, so that no run has to
+    #[command(override_usage = "awf predownload [options]", args_override_self = true)]
+    Predownload(Box<Args>),
     /// First process inside the sandbox; started by awf itself
     #[command(hide = true)]
-    Init,
+    Init {
+        /// Socket at which to wait for the loader.
+        gate: Option<PathBuf>,
+    },
+    /// First process of the proxy's container; started by awf itself
+    #[command(hide = true)]
+    Hold {
+        /// File that the loader has locked.
+        alive: PathBuf,
+        /// File for the program's messages.
+        messages: PathBuf,
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        program: Vec<String>,
+    },
 }
 
 /// The options of a run.
@@ -143,6 +174,32 @@ pub struct Args {
     #[arg(long, value_name = "NAME", help_heading = RUN)]
     pub profile: Option<String>,
 
+    /// Docker daemon on this machine: `unix:///PATH` or `tcp://127.0.0.1:PORT` [default:
+    /// `DOCKER_HOST`, else unix:///var/run/docker.sock]
+    #[arg(long, value_name = "ADDRESS", help_heading = CONTAINERS)]
+    pub docker_host: Option<String>,
+
+    /// Image of the agent's container: default, act, or a reference such as ubuntu:24.04 [default:
+    /// default]
+    #[arg(long, value_name = "IMAGE", help_heading = CONTAINERS)]
+    pub agent_image: Option<String>,
+
+    /// Where images are pulled from if they are not there: what stands before their names
+    #[arg(long, value_name = "PREFIX", help_heading = CONTAINERS)]
+    pub image_registry: Option<String>,
+
+    /// Tag of awf's images, with digests of single ones if wanted [default: this version]
+    #[arg(long, value_name = "TAG[,ROLE=DIGEST]", help_heading = CONTAINERS)]
+    pub image_tag: Option<String>,
+
+    /// Build awf's images on this machine
+    #[arg(short, long, help_heading = CONTAINERS)]
+    pub build_local: bool,
+
+    /// Pull no image; one that is missing is an error
+    #[arg(long, help_heading = CONTAINERS)]
+    pub skip_pull: bool,
+
     /// Leave the sandbox and its files in place after the run
     #[arg(short, long, help_heading = RUN)]
     pub keep_containers: bool,
@@ -178,7 +235,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, U
     };
     match line {
         Ok(CommandLine { verb: Some(Verb::Plan(args)), .. }) => Ok(Request::Plan(args)),
-        Ok(CommandLine { verb: Some(Verb::Init), .. }) => Ok(Request::Init),
+        Ok(CommandLine { verb: Some(Verb::Predownload(args)), .. }) => {
+            Ok(Request::Predownload(args))
+        }
+        Ok(CommandLine { verb: Some(Verb::Init { gate }), .. }) => Ok(Request::Init(gate)),
+        Ok(CommandLine { verb: Some(Verb::Hold { alive, messages, program }), .. }) => {
+            Ok(Request::Hold { alive, messages, program })
+        }
         Ok(CommandLine { verb: None, args }) => run(args),
         Err(error) => explain(&error),
     }
@@ -331,8 +394,9 @@ mod tests {
             (args.allow_domains.as_deref(), args.command),
             (Some("b"), vec!["x".into(), "-y".into()])
         );
-        assert_eq!(ask(&["init"]).unwrap(), Request::Init);
-        assert!(refusal(&["init", "now"]).contains("'now'"));
+        assert_eq!(ask(&["init"]).unwrap(), Request::Init(None));
+        assert_eq!(ask(&["init", "/s"]).unwrap(), Request::Init(Some("/s".into())));
+        assert!(refusal(&["init", "/s", "now"]).contains("'now'"));
         assert!(refusal(&["-d", "a", "plan", "--", "x"]).starts_with("'plan' must come first"));
         assert_eq!(run_args(&["planning"]).words, ["planning"]);
         assert_eq!(run_args(&["echo", "plan"]).words, ["echo", "plan"]);
@@ -384,7 +448,7 @@ mod tests {
     fn help_is_grouped_and_complete() {
         for line in [["--help"].as_slice(), &["-h"], &["plan", "--help"], &["help", "plan"]] {
             let text = said(line);
-            for heading in [DOMAINS, ENVIRONMENT, FILES, LIMITS, RUN] {
+            for heading in [DOMAINS, ENVIRONMENT, FILES, LIMITS, RUN, CONTAINERS] {
                 assert!(text.contains(&format!("\n{heading}:\n")), "{line:?} {heading}\n{text}");
             }
             assert!(!text.contains("init"));

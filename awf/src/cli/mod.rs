@@ -10,12 +10,14 @@ pub mod usage;
 mod command;
 mod directories;
 mod domains;
+pub mod images;
 mod limits;
 mod mounts;
 mod variables;
 
 pub use self::args::{Args, Request, parse};
 pub use self::domains::{DomainEntry, Origin};
+pub use self::images::{DaemonAddress, Images, Supply};
 pub use self::limits::{CpuLimit, MAX_PIDS};
 pub use self::mounts::{Access, Mount};
 pub use self::settings::{LogLevel, ProfileChoice, RuntimeChoice, Settings};

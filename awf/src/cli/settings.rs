@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::domains::{self, DomainEntry};
+use super::images::Images;
 use super::limits::{self, CpuLimit};
 use super::mounts::{self, Mount};
 use super::usage::UsageError;
@@ -69,6 +70,8 @@ pub struct Settings {
     pub runtime: RuntimeChoice,
     /// How much of the kernel must stand behind the sandbox.
     pub profile: ProfileChoice,
+    /// Daemon and images of the Docker runtime.
+    pub images: Images,
     /// The command, a line for `bash -c`.
     pub command: String,
     /// What the user should be told once.
@@ -124,6 +127,7 @@ impl Settings {
         let timeout = args.agent_timeout.as_deref().map(limits::timeout).transpose()?;
         let runtime = runtime(args.runtime.as_deref())?;
         let profile = profile(args.profile.as_deref())?;
+        let images = Images::of(args, caller, &mut notices)?;
         let allow = list(
             ("--allow-domains", &args.allow_domains),
             ("--allow-domains-file", &args.allow_domains_file),
@@ -166,6 +170,7 @@ impl Settings {
             audit_dir: audit_dir(args, caller)?,
             runtime,
             profile,
+            images,
             command,
             notices,
         })
@@ -253,6 +258,11 @@ mod tests {
         resolve_as(&Caller::sample(), line)
     }
 
+    /// Those of somebody who said nothing about containers.
+    fn images() -> Images {
+        Images::of(&Args::default(), &Caller::sample(), &mut Vec::new()).unwrap()
+    }
+
     #[test]
     fn a_bare_command_gets_the_defaults() {
         let expected = Settings {
@@ -277,6 +287,7 @@ mod tests {
             audit_dir: None,
             runtime: RuntimeChoice::Auto,
             profile: ProfileChoice::Auto,
+            images: images(),
             command: "true".to_owned(),
             notices: Vec::new(),
         };

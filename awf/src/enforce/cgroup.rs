@@ -1,5 +1,6 @@
 //! A cgroup2 directory of a run: made, identified, limited, killed.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,8 +26,13 @@ pub struct Cgroup {
 impl Cgroup {
     /// Makes a directory that must not exist yet.
     pub fn create(path: PathBuf) -> Result<Self, EnforceError> {
+        fs::create_dir(&path)
+            .map_err(|source| EnforceError::Cgroup { path: path.display().to_string(), source })?;
+        Self::open(path)
+    }
+
+    fn open(path: PathBuf) -> Result<Self, EnforceError> {
         let failed = |source| EnforceError::Cgroup { path: path.display().to_string(), source };
-        fs::create_dir(&path).map_err(failed)?;
         let directory = File::open(&path).map_err(failed)?;
         // The inode number of a cgroup directory is the cgroup's id (`kernel/cgroup/cgroup.c`, since 5.5).
         let id = directory.metadata().map_err(failed)?.ino();
@@ -56,6 +62,27 @@ impl Cgroup {
     pub fn killed_for_memory(&self) -> Option<u64> {
         let events = fs::read_to_string(self.path.join("memory.events")).ok()?;
         events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
+    }
+
+    /// Every process in it and below.
+    pub fn members(&self) -> io::Result<HashSet<u32>> {
+        let mut members = HashSet::new();
+        visit(&self.path, &mut |directory| members.extend(processes(directory)))?;
+        Ok(members)
+    }
+
+    /// The cgroup below this one (or this one) that a process is in; `None` if it is elsewhere.
+    pub fn seat_of(&self, pid: u32) -> Result<Option<Self>, EnforceError> {
+        let failed =
+            |source| EnforceError::Cgroup { path: self.path.display().to_string(), source };
+        let mut seat = None;
+        let mut look = |directory: &Path| {
+            if processes(directory).any(|member| member == pid) {
+                seat = Some(directory.to_owned());
+            }
+        };
+        visit(&self.path, &mut look).map_err(failed)?;
+        seat.map(Self::open).transpose()
     }
 
     /// Kills every task in it and below, and waits until they are gone.
@@ -98,13 +125,43 @@ pub fn kill(path: &Path) -> io::Result<()> {
 /// Kills what is left in a cgroup directory and removes it, with the directories the agent may have made in it.
 pub fn remove(path: &Path) -> io::Result<()> {
     kill(path)?;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove(&entry.path())?;
+    for directory in below(path)? {
+        match remove(&directory) {
+            // A container engine removes its own.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
         }
     }
     fs::remove_dir(path)
+}
+
+/// The cgroups right below one.
+fn below(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut directories = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            directories.push(entry.path());
+        }
+    }
+    Ok(directories)
+}
+
+/// Shows a cgroup and all below it. What disappears meanwhile was empty.
+fn visit(path: &Path, show: &mut impl FnMut(&Path)) -> io::Result<()> {
+    show(path);
+    for directory in below(path)? {
+        match visit(&directory, show) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            seen => seen?,
+        }
+    }
+    Ok(())
+}
+
+fn processes(directory: &Path) -> impl Iterator<Item = u32> {
+    let list = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    list.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>().into_iter()
 }
 
 /// Whether no live task is in it or below (`populated` of `cgroup.events`, since 4.2).
@@ -113,15 +170,11 @@ fn is_empty(path: &Path) -> io::Result<bool> {
 }
 
 fn kill_each(path: &Path) -> io::Result<()> {
-    for pid in fs::read_to_string(path.join("cgroup.procs"))?.lines() {
-        if let Ok(pid) = pid.parse() {
+    visit(path, &mut |directory| {
+        for pid in processes(directory) {
+            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
             // Gone already is as good as killed.
-            let _gone = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(pid),
-                nix::sys::signal::Signal::SIGKILL,
-            )
-            .is_err();
+            let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_err();
         }
-    }
-    Ok(())
+    })
 }

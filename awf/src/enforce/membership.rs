@@ -14,7 +14,7 @@ use super::Cgroup;
 pub fn strays(first: u32, cgroup: &Cgroup) -> io::Result<HashSet<u32>> {
     let mut family = family(first)?;
     // Read after the family, so that all of it that is alive must be in it.
-    let members = numbers(&fs::read_to_string(cgroup.path().join("cgroup.procs"))?);
+    let members = cgroup.members()?;
     family.retain(|pid| !members.contains(pid) && is_alive(*pid));
     Ok(family)
 }

@@ -118,6 +118,12 @@ fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o111 != 0)
 }
 
+/// This very program.
+pub(super) fn program() -> Result<PathBuf, HostError> {
+    let path = "/proc/self/exe";
+    fs::read_link(path).map_err(|source| HostError::Read { path: path.into(), source })
+}
+
 /// A variable that holds an absolute path.
 pub(super) fn absolute_variable(env: &Variables, name: &str) -> Option<PathBuf> {
     env.get(name).map(PathBuf::from).filter(|path| path.is_absolute())

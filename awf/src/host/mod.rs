@@ -7,6 +7,7 @@
 
 pub mod privilege;
 pub mod caller;
+pub mod daemon;
 mod cgroup;
 mod machine;
 mod network;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 pub use self::caller::{Caller, Variables};
 pub use self::cgroup::CgroupMount;
+pub use self::daemon::{Daemon, DaemonError};
 pub use self::machine::{Kernel, SystemDir, SystemDirKind};
 
 /// Why the machine could not be inspected.
@@ -62,6 +64,10 @@ pub struct Host {
     pub agent: AgentIdentity,
     /// The cgroup v2 hierarchy; without one awf cannot enforce anything.
     pub cgroup2: Option<CgroupMount>,
+    /// The Docker daemon, or why it cannot be used; `None` if nobody asked.
+    pub daemon: Option<Result<Daemon, DaemonError>>,
+    /// This very program.
+    pub program: PathBuf,
     /// The running kernel.
     pub kernel: Kernel,
     /// The active security modules; `None` if the kernel does not show them.
@@ -115,6 +121,8 @@ impl Host {
             mount_points: machine::mount_points()?,
             own_addresses: network::own_addresses(),
             cgroup2: cgroup::inspect()?,
+            daemon: None,
+            program: machine::program()?,
             kernel: machine::kernel()?,
             security_modules: machine::security_modules(),
             squid: machine::squid(&caller.search_path),
@@ -145,6 +153,8 @@ impl Host {
             agent: AgentIdentity { uid: 1001, gid: 1002, user: user.clone() },
             caller: Caller { uid: 1001, gid: 1002, user, home: home.clone(), ..Caller::sample() },
             cgroup2: None,
+            daemon: None,
+            program: "/usr/local/bin/awf".into(),
             kernel: Kernel { release: "6.1.0-test".to_owned(), version: (6, 1) },
             security_modules: None,
             squid: Some("/usr/sbin/squid".into()),

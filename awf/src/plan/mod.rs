@@ -4,6 +4,7 @@
 //! Must never: change anything on the machine. Before: policy. After: enforce.
 
 pub mod addresses;
+pub mod containers;
 pub mod environment;
 pub mod limits;
 pub mod mounts;
@@ -11,18 +12,19 @@ pub mod paths;
 pub mod seccomp;
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::{self, Settings, UsageError};
+use crate::cli::{self, Images, Settings, Supply, UsageError};
 use crate::enforce::profile;
 use crate::enforce::{Contents, Standing};
-use crate::host::Host;
+use crate::host::{Daemon, DaemonError, Host};
 use crate::policy::{EntryError, List, Policy};
 use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
+use containers::Containers;
 use limits::Limits;
 use mounts::{Custom, Facts};
 use paths::Paths;
@@ -63,6 +65,10 @@ pub struct Plan {
     pub key: String,
     /// The sandbox.
     pub agent: AgentSpec,
+    /// The containers it runs in; without them, it is made by awf alone.
+    pub containers: Option<Containers>,
+    /// What the sandbox is made with and why, in one line.
+    pub runtime: String,
     /// Limits of the agent's cgroup.
     pub limits: Limits,
     /// Where everything lies.
@@ -89,11 +95,9 @@ pub enum PlanError {
     /// A path or a list cannot be written in Squid's configuration.
     #[error(transparent)]
     Proxy(#[from] config::SpecError),
-    /// Asked for a runtime that is not there yet.
-    #[error(
-        "--runtime docker is not available in this version; use --runtime native, which needs no daemon"
-    )]
-    Docker,
+    /// Asked for a runtime that this machine does not have.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
     /// No cgroup2.
     #[error(
         "no writable cgroup v2 hierarchy: mount one (mount -t cgroup2 none /sys/fs/cgroup/unified) or boot with \
@@ -110,9 +114,7 @@ pub enum PlanError {
 impl Plan {
     /// Decides everything.
     pub fn make(settings: &Settings, host: &Host, draw: &Draw) -> Result<Self, PlanError> {
-        if settings.runtime == cli::RuntimeChoice::Docker {
-            return Err(PlanError::Docker);
-        }
+        let (daemon, runtime) = runtime(settings, host)?;
         let entries = |list: &[cli::DomainEntry]| -> Vec<String> {
             list.iter().map(|entry| entry.text.clone()).collect()
         };
@@ -123,29 +125,40 @@ impl Plan {
             })?;
         let cgroup = host.cgroup2.as_ref().filter(|mount| mount.writable);
         let cgroup = cgroup.ok_or(PlanError::NoCgroup2)?;
-        let squid = host.squid.clone().ok_or(PlanError::SquidMissing)?;
-        let paths = Paths::new(&draw.id, settings, host, cgroup);
+        let squid = match &daemon {
+            Some(_of_the_image) => Some(containers::SQUID.into()),
+            None => host.squid.clone(),
+        };
+        let squid = squid.ok_or(PlanError::SquidMissing)?;
+        let driver = daemon.as_ref().map(|daemon| daemon.driver);
+        let paths = Paths::new(&draw.id, settings, host, (cgroup, driver));
         let resolvers = settings.dns_servers.clone().unwrap_or_else(|| host.resolvers.clone());
         let limits = Limits::of(settings, cgroup, host.open_files);
         let (agent, mut notices) = agent(settings, host, &paths, &limits);
         notices
             .splice(0..0, host.notices.iter().chain(&settings.notices).chain(&warnings).cloned());
         notices.extend(limits.notices.iter().cloned());
+        let squid_child = squid_child(squid, host, &paths);
+        let containers = daemon.map(|daemon| {
+            let facts = containers::Facts {
+                paths: &paths,
+                limits: &limits,
+                hierarchy: &cgroup.mount_point,
+                program: &host.program,
+                squid: &squid_child,
+                keep: settings.keep,
+            };
+            Containers::new(daemon, &settings.images, &facts)
+        });
         Ok(Self {
+            containers,
+            runtime,
             contents: Contents::of(&policy, &resolvers, &host.own_addresses)
                 .for_kernel(host.kernel.version),
             standing: Standing::expected(settings.profile, host),
             profile: settings.profile,
             squid: render(&policy, draw, &resolvers, &paths)?,
-            squid_child: child::Spec {
-                cgroup_procs: paths.proxy_cgroup.join("cgroup.procs"),
-                uid: host.proxy_account.0,
-                gid: host.proxy_account.1,
-                squid,
-                config: paths.proxy.join("squid.conf"),
-                // Squid takes letters and digits only.
-                service: draw.id.chars().filter(char::is_ascii_alphanumeric).collect(),
-            },
+            squid_child,
             policy,
             allowed,
             agent,
@@ -165,6 +178,8 @@ impl Plan {
     pub fn explain(&self) -> serde_json::Value {
         #[derive(Serialize)]
         struct Explained<'a> {
+            runtime: &'a str,
+            containers: &'a Option<Containers>,
             profile: &'a Standing,
             coverage: Vec<profile::Cover>,
             policy: &'a Policy,
@@ -186,6 +201,8 @@ impl Plan {
         let text = |text: &Text| text.0.to_string_lossy().into_owned();
         let conf = self.squid.conf.replace(&self.key, "<key>");
         serde_json::to_value(Explained {
+            runtime: &self.runtime,
+            containers: &self.containers,
             profile: &self.standing,
             coverage: profile::covers(self.standing.profile),
             policy: &self.policy,
@@ -206,6 +223,48 @@ impl Plan {
             notices: &self.notices,
         })
         .unwrap_or_default()
+    }
+}
+
+/// The daemon that the run uses, if any, and the line that says so.
+fn runtime(settings: &Settings, host: &Host) -> Result<(Option<Daemon>, String), DaemonError> {
+    let native = |why: &str| (None, format!("native ({why})"));
+    let docker = |daemon: &Daemon| (Some(daemon.clone()), format!("docker ({})", daemon.address));
+    Ok(match (settings.runtime, &host.daemon) {
+        (cli::RuntimeChoice::Native, _) => native("as asked for"),
+        (cli::RuntimeChoice::Auto, Some(Ok(daemon))) => {
+            match missing_image(&settings.images, daemon) {
+                Some(image) => native(&format!("the Docker daemon has no image {image}")),
+                None => docker(daemon),
+            }
+        }
+        (cli::RuntimeChoice::Auto, Some(Err(error))) => native(&error.to_string()),
+        (cli::RuntimeChoice::Auto | cli::RuntimeChoice::Docker, None) => native("nobody asked"),
+        (cli::RuntimeChoice::Docker, Some(daemon)) => {
+            docker(daemon.as_ref().map_err(Clone::clone)?)
+        }
+    })
+}
+
+/// An image that is neither there nor to be had, which is no reason to fail where the other runtime does as well.
+fn missing_image(images: &Images, daemon: &Daemon) -> Option<String> {
+    let obtainable = |image: &String| match images.supply {
+        Supply::Build => images.is_own(image) || images.has_registry(image),
+        Supply::Pull => images.has_registry(image),
+        Supply::Present => false,
+    };
+    images.wanted().into_iter().find(|image| !daemon.images.contains(image) && !obtainable(image))
+}
+
+fn squid_child(squid: PathBuf, host: &Host, paths: &Paths) -> child::Spec {
+    child::Spec {
+        cgroup_procs: paths.proxy_cgroup.join("cgroup.procs"),
+        uid: host.proxy_account.0,
+        gid: host.proxy_account.1,
+        squid,
+        config: paths.proxy.join("squid.conf"),
+        // Squid takes letters and digits only.
+        service: paths.id.chars().filter(char::is_ascii_alphanumeric).collect(),
     }
 }
 

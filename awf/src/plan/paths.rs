@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Settings;
+use crate::host::daemon::Driver;
 use crate::host::{CgroupMount, Host};
 use crate::session::run_dir::RUNS;
 
@@ -17,6 +18,10 @@ pub struct Paths {
     pub run: PathBuf,
     /// bpffs with the pins.
     pub pins: PathBuf,
+    /// Where the loader and the first process of a container meet.
+    pub gate: PathBuf,
+    /// A file that the loader has locked for its whole life.
+    pub alive: PathBuf,
     /// Squid's configuration.
     pub proxy: PathBuf,
     /// Staging of the sandbox's root and work directories of its overlays; on the root file system, because an overlay's
@@ -45,18 +50,25 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Decides every path.
-    pub fn new(id: &str, settings: &Settings, host: &Host, cgroup: &CgroupMount) -> Self {
+    /// Decides every path. `driver` makes the cgroups of containers, if there are any.
+    pub fn new(
+        id: &str,
+        settings: &Settings,
+        host: &Host,
+        (hierarchy, driver): (&CgroupMount, Option<Driver>),
+    ) -> Self {
         let run = PathBuf::from(RUNS).join(id);
-        let cgroup = cgroup.base.join(id);
+        let [cgroup, agent_cgroup, proxy_cgroup] = cgroups(id, hierarchy, driver);
         let work = settings.work_dir.clone().unwrap_or_else(|| host.tmp.join(id));
         Self {
             pins: run.join("pins"),
             proxy: run.join("proxy"),
             scratch: PathBuf::from("/var/lib/awf").join(id),
-            agent_cgroup: cgroup.join("agent"),
-            proxy_cgroup: cgroup.join("proxy"),
+            agent_cgroup,
+            proxy_cgroup,
             cgroup,
+            gate: run.join("gate"),
+            alive: run.join("alive"),
             logs: settings.proxy_logs_dir.clone().unwrap_or_else(|| work.join("squid-logs")),
             logs_chosen: settings.proxy_logs_dir.is_some(),
             audit: settings.audit_dir.clone().unwrap_or_else(|| work.join("audit")),
@@ -68,4 +80,18 @@ impl Paths {
             id: id.to_owned(),
         }
     }
+}
+
+/// The cgroup of a run, the agent's and the proxy's. systemd takes slices only, whose names tell their place (systemd.slice(5)).
+fn cgroups(id: &str, hierarchy: &CgroupMount, driver: Option<Driver>) -> [PathBuf; 3] {
+    if driver == Some(Driver::Systemd) {
+        let name = format!("awf-{}", id.trim_start_matches("awf-").replace('-', "_"));
+        let run = hierarchy.mount_point.join("awf.slice").join(format!("{name}.slice"));
+        let [agent, proxy] =
+            ["agent", "proxy"].map(|side| run.join(format!("{name}-{side}.slice")));
+        return [run, agent, proxy];
+    }
+    let run = hierarchy.base.join(id);
+    let [agent, proxy] = ["agent", "proxy"].map(|side| run.join(side));
+    [run, agent, proxy]
 }

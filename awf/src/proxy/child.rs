@@ -43,18 +43,20 @@ pub fn main(spec: &str) -> Result<()> {
     drop_privileges(&spec)?;
     // A change of user id clears the death signal (prctl(2)).
     tie_to(awf)?;
-    let text = |value: &std::ffi::OsStr| CString::new(value.as_bytes());
-    let program = text(spec.squid.as_os_str())?;
-    let arguments = [
-        program.clone(),
-        c"-N".to_owned(),
-        c"-n".to_owned(),
-        CString::new(spec.service.as_str())?,
-        c"-f".to_owned(),
-        text(spec.config.as_os_str())?,
-    ];
+    let arguments: Vec<CString> =
+        spec.arguments().into_iter().map(CString::new).collect::<Result<_, _>>()?;
+    let program = CString::new(spec.squid.as_os_str().as_bytes())?;
     let error = execv(&program, &arguments).err();
     Err(anyhow::anyhow!("execute {}: {error:?}", spec.squid.display()))
+}
+
+impl Spec {
+    /// The command line, program first.
+    pub fn arguments(&self) -> Vec<String> {
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let options = ["-N", "-n", &self.service, "-f"].map(str::to_owned);
+        [vec![text(&self.squid)], options.to_vec(), vec![text(&self.config)]].concat()
+    }
 }
 
 /// Lets the death of awf kill this process. The kernel tells of later deaths only: an awf that died before this call is no

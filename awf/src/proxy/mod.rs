@@ -4,10 +4,13 @@
 //! before the guard is attached.
 
 pub mod config;
+pub mod carrier;
 pub mod child;
+pub mod hold;
 pub mod ports;
 mod squid;
 
+pub use carrier::{Carrier, Life};
 pub use ports::Ports;
 pub use squid::{Spec, Squid};
 

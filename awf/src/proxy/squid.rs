@@ -1,24 +1,21 @@
-//! Squid's process: started, watched, restarted, killed.
+//! Squid: started, watched, restarted, killed, whatever carries it.
 
-use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::config::{PROBE_NAME, TLV_KEY};
-use super::{Ports, State, child};
+use super::{Carrier, Life, Ports, State};
 use crate::relay::proxy_header;
 
 /// How long Squid may take to get ready: 30 ms alone, over a second with 100,000 domains, more on a loaded machine.
@@ -34,11 +31,9 @@ const MISSES: u32 = 2;
 /// Restarts within a run. More deaths than that are not an accident.
 const RESTARTS: u32 = 5;
 
-/// What to start.
+/// What to watch.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// For the child.
-    pub child: child::Spec,
     /// Where Squid listens.
     pub ports: Ports,
     /// The per-run secret.
@@ -57,12 +52,11 @@ pub struct Squid {
 
 impl Squid {
     /// Starts Squid without waiting for it: early connections wait for [`State::Ready`].
-    pub fn start(spec: Spec) -> Result<Self> {
-        let first = spawn(&spec)?;
+    pub fn start(spec: Spec, carrier: impl Carrier) -> Self {
         let (sender, state) = watch::channel(State::Starting);
         let stop = CancellationToken::new();
-        let supervisor = tokio::spawn(supervise(spec, first, sender, stop.clone()));
-        Ok(Self { state, stop, supervisor })
+        let supervisor = tokio::spawn(supervise(spec, carrier, sender, stop.clone()));
+        Self { state, stop, supervisor }
     }
 
     /// Its state, to watch.
@@ -80,33 +74,25 @@ impl Squid {
     }
 }
 
-fn spawn(spec: &Spec) -> Result<Child> {
-    let messages = File::options()
-        .create(true)
-        .append(true)
-        .open(&spec.messages)
-        .with_context(|| format!("open {}", spec.messages.display()))?;
-    Command::new("/proc/self/exe")
-        .arg0(crate::PROXY_CHILD)
-        .arg(serde_json::to_string(&(std::process::id(), &spec.child))?)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(messages.try_clone().context("share Squid's message file")?)
-        .stderr(messages)
-        .kill_on_drop(true)
-        .spawn()
-        .context("start Squid")
-}
-
 /// Brings Squid up, and up again when it dies, until it is told to stop.
-async fn supervise(spec: Spec, first: Child, state: watch::Sender<State>, stop: CancellationToken) {
-    let mut squid = first;
+async fn supervise(
+    spec: Spec,
+    carrier: impl Carrier,
+    state: watch::Sender<State>,
+    stop: CancellationToken,
+) {
     for restart in 0..=RESTARTS {
+        // Not cancelled: what has been asked of a daemon happens, and then must be known here.
+        let mut squid = match carrier.start().await {
+            Ok(squid) => squid,
+            Err(error) => {
+                tracing::error!("{error:#}");
+                break;
+            }
+        };
         let life = run_once(&spec, &mut squid, &state);
         let ended = stop.run_until_cancelled(life).await;
-        let _dead = squid.kill().await.is_err();
+        squid.kill().await;
         let Some(ended) = ended else { return };
         tracing::warn!("Squid {}; see {}", reason(&ended), spec.messages.display());
         state.send_replace(State::Starting);
@@ -114,13 +100,6 @@ async fn supervise(spec: Spec, first: Child, state: watch::Sender<State>, stop: 
             break;
         }
         sleep(Duration::from_millis(50 << restart)).await;
-        match spawn(&spec) {
-            Ok(child) => squid = child,
-            Err(error) => {
-                tracing::error!("{error:#}");
-                break;
-            }
-        }
     }
     state.send_replace(State::Failed);
 }
@@ -140,16 +119,16 @@ enum End {
 }
 
 /// One life; an error if it was never ready.
-async fn run_once(spec: &Spec, squid: &mut Child, state: &watch::Sender<State>) -> Result<End> {
-    let pid = squid.id().context("Squid has ended")?;
+async fn run_once(spec: &Spec, squid: &mut impl Life, state: &watch::Sender<State>) -> Result<End> {
+    let pid = squid.pid().context("Squid has ended")?;
     tokio::select! {
         ready = wait_until_ready(spec) => ready?,
-        status = squid.wait() => bail!("it ended with {}", status.context("wait for Squid")?),
+        how = squid.ended() => bail!("it ended with {}", how.context("wait for Squid")?),
     }
     state.send_replace(State::Ready { pid });
     tokio::select! {
-        status = squid.wait() => {
-            tracing::debug!("Squid ended with {}", status.context("wait for Squid")?);
+        how = squid.ended() => {
+            tracing::debug!("Squid ended with {}", how.context("wait for Squid")?);
             Ok(End::Died)
         }
         () = wait_until_silent(spec) => Ok(End::Hung),

@@ -4,6 +4,7 @@
 //! Owns: the gate. A sandbox that has been prepared has built its root and fired the probe; only a [`Confined`] opens it.
 //! Must never: know the policy, or offer a way to start the command without that value.
 
+pub mod docker;
 pub mod native;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,22 +12,23 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result, bail};
 
 use crate::enforce::prove::Report;
-use crate::enforce::{Confined, Profile};
+use crate::enforce::{Cgroup, Confined, Profile};
+use docker::Bridges;
 use native::watch::{self, Blocked};
 use native::{Agent, AgentSpec, Exit, Message};
 
 /// What a sandbox stands on.
 #[derive(Clone, Copy, Debug)]
 pub struct Ground<'a> {
-    /// Directory of a cgroup whose programs are attached.
-    pub cgroup: BorrowedFd<'a>,
+    /// A cgroup whose programs are attached.
+    pub cgroup: &'a Cgroup,
     /// The network namespace with the doors.
     pub namespace: BorrowedFd<'a>,
     /// What the attached programs make.
     pub profile: Profile,
 }
 
-/// What a sandbox can be made with. `Docker` joins here.
+/// What a sandbox can be made with.
 pub trait Runtime {
     /// Starts a sandbox, up to the gate. `told` hears of calls that the system
     /// call filter refuses.
@@ -49,23 +51,30 @@ impl Runtime for Native {
         ground: Ground<'_>,
         told: impl Fn(Blocked) + Send + 'static,
     ) -> Result<Prepared> {
-        let mut told = Some(told);
-        let mut agent = native::start(spec, ground)?;
-        let (mut reports, mut terminal, mut warnings) = (Vec::new(), None, Vec::new());
-        loop {
-            match agent.next_message().await?.context("the sandbox died while it was built")? {
-                Message::Report(line) => reports.push(serde_json::from_str(&line)?),
-                Message::Warning(text) => warnings.push(text),
-                Message::Terminal(master) => terminal = Some(master),
-                Message::Listener(listener) => {
-                    let told = told.take().context("a second filter asks")?;
-                    watch::start(listener, told).context("answer the system call filter")?;
-                }
-                Message::Ready => return Ok(Prepared { agent, reports, terminal, warnings }),
-                Message::Failed(reason) => bail!("build the sandbox: {reason}"),
-                Message::Exited(exit) => {
-                    bail!("the sandbox ended ({exit:?}) before its command started")
-                }
+        until_gate(native::start(spec, ground)?, told).await
+    }
+}
+
+/// Listens to a sandbox until it has built itself and waits at its gate.
+async fn until_gate(mut agent: Agent, told: impl Fn(Blocked) + Send + 'static) -> Result<Prepared> {
+    let mut told = Some(told);
+    let (mut reports, mut terminal, mut warnings) = (Vec::new(), None, Vec::new());
+    loop {
+        match agent.next_message().await?.context("the sandbox died while it was built")? {
+            Message::Report(line) => reports.push(serde_json::from_str(&line)?),
+            Message::Warning(text) => warnings.push(text),
+            Message::Terminal(master) => terminal = Some(master),
+            Message::Listener(listener) => {
+                let told = told.take().context("a second filter asks")?;
+                watch::start(listener, told).context("answer the system call filter")?;
+            }
+            Message::Ready => {
+                let (seat, streams) = (None, Bridges::default());
+                return Ok(Prepared { agent, seat, streams, reports, terminal, warnings });
+            }
+            Message::Failed(reason) => bail!("build the sandbox: {reason}"),
+            Message::Exited(exit) => {
+                bail!("the sandbox ended ({exit:?}) before its command started")
             }
         }
     }
@@ -75,6 +84,9 @@ impl Runtime for Native {
 #[derive(Debug)]
 pub struct Prepared {
     agent: Agent,
+    /// The cgroup it is in, where that is not the governed one itself but one below it.
+    pub seat: Option<Cgroup>,
+    streams: Bridges,
     /// What the probe tried.
     pub reports: Vec<Report>,
     /// Master of the command's terminal.
@@ -89,7 +101,12 @@ impl Prepared {
         // The evidence is used up: it was about this sandbox and no other.
         let Confined { .. } = confined;
         self.agent.go().await.context("start the command")?;
-        Ok(Running { agent: self.agent })
+        Ok(Running { agent: self.agent, streams: self.streams })
+    }
+
+    /// The first process of the sandbox, of which all others descend.
+    pub fn first(&self) -> u32 {
+        self.agent.pid()
     }
 }
 
@@ -97,6 +114,7 @@ impl Prepared {
 #[derive(Debug)]
 pub struct Running {
     agent: Agent,
+    streams: Bridges,
 }
 
 impl Running {
@@ -133,8 +151,10 @@ impl Running {
         Ok(self.agent.kill()?)
     }
 
-    /// Waits until the outer process of the sandbox has ended.
+    /// Waits until the outer process of the sandbox has ended, and its last output has been passed on.
     pub async fn gone(self) -> Result<()> {
-        Ok(self.agent.wait().await?)
+        self.agent.wait().await?;
+        self.streams.finish();
+        Ok(())
     }
 }

@@ -34,6 +34,32 @@ impl<'a> Enforcement<'a> {
         self.links.verify(self.agent, self.proxy)
     }
 
+    /// Whether a process and all that descend from it are in a cgroup or below it.
+    pub(super) async fn has_all_below(
+        self,
+        first: u32,
+        cgroup: &Cgroup,
+    ) -> Result<(), EnforceError> {
+        let path = || cgroup.path().display().to_string();
+        let strays = || {
+            let found = membership::strays(first, cgroup);
+            found.map_err(|source| EnforceError::Cgroup { path: path(), source })
+        };
+        let mut suspects = strays()?;
+        for _again in 0..2 {
+            if suspects.is_empty() {
+                break;
+            }
+            sleep(AGAIN).await;
+            let found = strays()?;
+            suspects.retain(|pid| found.contains(pid));
+        }
+        match suspects.into_iter().min() {
+            Some(pid) => Err(EnforceError::Moved { pid, cgroup: path() }),
+            None => Ok(()),
+        }
+    }
+
     /// Watches the enforcement of a sandbox with this first process, and of this Squid.
     pub(super) fn guard(self, sandbox: u32, squid: Receiver<State>) -> Guard<'a> {
         let mut check = interval(CHECK);
@@ -76,23 +102,7 @@ impl Guard<'_> {
         let sides = [(Some(self.sandbox), self.enforcement.agent), (squid, self.enforcement.proxy)];
         for (first, cgroup) in sides {
             let Some(first) = first else { continue };
-            let path = || cgroup.path().display().to_string();
-            let strays = || {
-                let found = membership::strays(first, cgroup);
-                found.map_err(|source| EnforceError::Cgroup { path: path(), source })
-            };
-            let mut suspects = strays()?;
-            for _again in 0..2 {
-                if suspects.is_empty() {
-                    break;
-                }
-                sleep(AGAIN).await;
-                let found = strays()?;
-                suspects.retain(|pid| found.contains(pid));
-            }
-            if let Some(pid) = suspects.into_iter().min() {
-                return Err(EnforceError::Moved { pid, cgroup: path() });
-            }
+            self.enforcement.has_all_below(first, cgroup).await?;
         }
         Ok(())
     }

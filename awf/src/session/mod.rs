@@ -29,8 +29,11 @@ use crate::exit::Exit;
 use crate::observe::report;
 use crate::plan::Plan;
 use crate::plan::mounts::MountOp;
+use crate::proxy::carrier::Process;
 use crate::proxy::{self, Squid, State};
 use crate::relay::capacity;
+use crate::runtime::docker::{self, Docker, Engine, Left};
+use crate::runtime::native::watch::Blocked;
 use crate::runtime::{Ground, Native, Prepared, Runtime as _};
 use command::{Signals, supervise};
 use guard::Enforcement;
@@ -51,10 +54,22 @@ pub async fn run(plan: Plan) -> Result<Exit> {
     let looking = plan.standing.clone().look_apart().context("start to look at the kernel")?;
     let mut signals = Signals::catch()?;
     capacity::raise()?;
+    tracing::info!("Runtime: {}", plan.runtime);
+    let engine = match &plan.containers {
+        Some(containers) => {
+            let engine = Engine::of(&containers.daemon)?;
+            tokio::select! {
+                obtained = docker::images::obtain(&engine, containers) => obtained?,
+                exit = signals.ending() => return Ok(exit),
+            }
+            Some(engine)
+        }
+        None => None,
+    };
     let run_dir = RunDir::acquire(&plan.paths.run, owned(&plan))?;
     let outcome = match logs::prepare(&plan) {
         Ok(()) => {
-            let outcome = confine_and_run(&plan, looking, &mut signals).await;
+            let outcome = confine_and_run(&plan, (looking, engine), &mut signals).await;
             Leaving::of(&plan).leave();
             outcome
         }
@@ -74,9 +89,14 @@ fn owned(plan: &Plan) -> Owned {
     let paths = &plan.paths;
     Owned {
         cgroups: vec![paths.cgroup.clone()],
+        containers: plan
+            .containers
+            .as_ref()
+            .filter(|containers| !containers.keep)
+            .map(|containers| Left::of(&containers.daemon, &plan.id)),
         pins: paths.pins.clone(),
         logs: Leaving::of(plan),
-        directories: vec![paths.proxy.clone(), paths.scratch.clone()],
+        directories: vec![paths.proxy.clone(), paths.scratch.clone(), paths.gate.clone()],
         leavings: plan
             .agent
             .mounts
@@ -112,7 +132,11 @@ impl Cgroups {
 }
 
 /// From the cgroups to the end of the command, and back.
-async fn confine_and_run(plan: &Plan, looking: Looking, signals: &mut Signals) -> Result<Exit> {
+async fn confine_and_run(
+    plan: &Plan,
+    (looking, engine): (Looking, Option<Engine>),
+    signals: &mut Signals,
+) -> Result<Exit> {
     let began = Instant::now();
     // Loading is mostly the kernel's verifier at work; doors and cgroups are made meanwhile.
     let (contents, empty) = (plan.contents.clone(), plan.paths.scratch.clone());
@@ -128,12 +152,7 @@ async fn confine_and_run(plan: &Plan, looking: Looking, signals: &mut Signals) -
     tracing::info!("Profile: {}", object.standing());
     tracing::debug!("programs attached after {:?}", began.elapsed());
 
-    let squid = Squid::start(proxy::Spec {
-        child: plan.squid_child.clone(),
-        ports: plan.ports,
-        key: Arc::from(plan.key.as_str()),
-        messages: plan.paths.logs.join("cache.log"),
-    })?;
+    let squid = start_squid(plan, engine.as_ref());
     let namespace = doors.namespace.try_clone().context("keep the agent's namespace")?;
     let mut service = Service::start(plan, &mut object, doors, &squid)?;
 
@@ -142,8 +161,8 @@ async fn confine_and_run(plan: &Plan, looking: Looking, signals: &mut Signals) -
         .and_then(|name| UnixListener::bind_addr(&name));
     let (agent, proxy) = (&cgroups.agent, &cgroups.proxy);
     let profile = object.standing().profile;
-    let ground = Ground { cgroup: agent.as_fd(), namespace: namespace.as_fd(), profile };
-    let prepared = Native.prepare(&plan.agent, ground, service.recorder());
+    let ground = Ground { cgroup: agent, namespace: namespace.as_fd(), profile };
+    let prepared = prepare(plan, engine, ground, service.recorder());
     let outcome = tokio::select! {
         exit = signals.ending() => Ok(exit),
         prepared = prepared => match prepared {
@@ -172,6 +191,32 @@ async fn confine_and_run(plan: &Plan, looking: Looking, signals: &mut Signals) -
     outcome
 }
 
+fn start_squid(plan: &Plan, engine: Option<&Engine>) -> Squid {
+    let messages = plan.paths.logs.join("cache.log");
+    let key = Arc::from(plan.key.as_str());
+    let spec = proxy::Spec { ports: plan.ports, key, messages: messages.clone() };
+    match (engine, &plan.containers) {
+        (Some(engine), Some(containers)) => {
+            Squid::start(spec, docker::Carried::new(engine.clone(), containers.proxy.clone()))
+        }
+        _ => Squid::start(spec, Process { child: plan.squid_child.clone(), messages }),
+    }
+}
+
+async fn prepare(
+    plan: &Plan,
+    engine: Option<Engine>,
+    ground: Ground<'_>,
+    told: impl Fn(Blocked) + Send + 'static,
+) -> Result<Prepared> {
+    match (engine, &plan.containers) {
+        (Some(engine), Some(containers)) => {
+            Docker { engine, containers }.prepare(&plan.agent, ground, told).await
+        }
+        _ => Native.prepare(&plan.agent, ground, told).await,
+    }
+}
+
 /// Judges the probe, opens the gate, waits for the end.
 async fn prove_and_run(
     plan: &Plan,
@@ -184,10 +229,12 @@ async fn prove_and_run(
         tracing::warn!("{warning}");
     }
     let Enforcement { agent, profile, .. } = enforcement;
-    let refusals = service.probe_refusals(agent, profile);
-    let confined = prove::judge(&prepared.reports, &refusals, agent, profile)?;
+    let seat = prepared.seat.as_ref().unwrap_or(agent);
+    let refusals = service.probe_refusals(seat, profile);
+    let confined = prove::judge(&prepared.reports, &refusals, seat, profile)?;
     // The sandbox is in its cgroup by now: check once more that the links govern that very directory.
     enforcement.holds()?;
+    enforcement.has_all_below(prepared.first(), agent).await?;
     service.begin_record()?;
     if let Some(exit) = signals.pending().await {
         return Ok(exit);

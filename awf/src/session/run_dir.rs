@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::logs::Leaving;
 use crate::enforce::cgroup;
+use crate::runtime::docker::Left;
 
 /// Where runs keep what must not survive a boot.
 pub const RUNS: &str = "/run/awf";
@@ -25,6 +26,8 @@ pub const RUNS: &str = "/run/awf";
 pub struct Owned {
     /// cgroup directories: killed, then removed. First of all: while a task lives, its programs must stay attached.
     pub cgroups: Vec<PathBuf>,
+    /// Containers, whose processes are dead by then.
+    pub containers: Option<Left>,
     /// The bpffs with the pins of the links: unmounted, which detaches the programs.
     pub pins: PathBuf,
     /// Directories that are made, and removed with all they hold.
@@ -41,6 +44,8 @@ pub struct RunDir {
     path: PathBuf,
     owned: Owned,
     lock: Flock<File>,
+    /// Of another file: what waits for the end of this run must not get in the way of whoever collects its remains.
+    alive: Flock<File>,
 }
 
 impl RunDir {
@@ -53,14 +58,18 @@ impl RunDir {
             .create(runs)
             .with_context(|| format!("make {}", runs.display()))?;
         // One at a time: between the making of a directory and its lock it looks like an orphan.
-        let turnstile = lock(&runs.join(".lock"), FlockArg::LockExclusive)?;
+        let turnstile = lock_file(&runs.join(".lock"), FlockArg::LockExclusive)?;
         collect_orphans(runs);
         DirBuilder::new()
             .mode(0o711)
             .create(path)
             .with_context(|| format!("make the run's directory {}", path.display()))?;
-        let lock = lock(&path.join("lock"), FlockArg::LockExclusiveNonblock)?;
-        let run_dir = Self { path: path.to_owned(), owned, lock };
+        let lock = lock_file(&path.join("lock"), FlockArg::LockExclusiveNonblock)?;
+        let alive = lock_file(&path.join("alive"), FlockArg::LockExclusiveNonblock)?;
+        // Squid's user waits for it.
+        fs::set_permissions(path.join("alive"), fs::Permissions::from_mode(0o644))
+            .context("open the sign of life to others")?;
+        let run_dir = Self { path: path.to_owned(), owned, lock, alive };
         drop(turnstile);
         run_dir.furnish().inspect_err(|_error| {
             // The caller gets no handle: take down what was made. The first error is the one that matters.
@@ -85,6 +94,7 @@ impl RunDir {
     /// Removes everything the run owns. Goes on after an error and gives them all.
     pub fn release(self) -> Vec<String> {
         let errors = self.take_down();
+        drop(self.alive);
         drop(self.lock);
         errors
     }
@@ -95,34 +105,47 @@ impl RunDir {
 }
 
 fn take_down(path: &Path, owned: &Owned) -> Vec<String> {
-    let mut errors = Vec::new();
-    let mut note = |what: &str, place: &Path, done: io::Result<()>| {
+    let mut errors = Errors::default();
+    for directory in &owned.cgroups {
+        errors.note("kill what is in", directory, cgroup::kill(directory));
+    }
+    if let Some(left) = &owned.containers {
+        errors.note(
+            "remove containers of",
+            path,
+            left.remove().map_err(|error| io::Error::other(format!("{error:#}"))),
+        );
+    }
+    for directory in &owned.cgroups {
+        errors.note("remove cgroup", directory, cgroup::remove(directory));
+    }
+    if is_mounted(&owned.pins) {
+        let unmounted = umount2(&owned.pins, MntFlags::MNT_DETACH);
+        errors.note("unmount", &owned.pins, unmounted.map_err(Into::into));
+    }
+    for directory in owned.directories.iter().chain(&owned.leavings) {
+        errors.note("remove", directory, fs::remove_dir_all(directory));
+    }
+    // Last: as long as it is there, a next run knows what is left to do.
+    if errors.0.is_empty() {
+        errors.note("remove", path, fs::remove_dir_all(path));
+    }
+    errors.0
+}
+
+/// What went wrong while taking down.
+#[derive(Default)]
+struct Errors(Vec<String>);
+
+impl Errors {
+    /// Writes it down, except that something was not there.
+    fn note(&mut self, what: &str, place: &Path, done: io::Result<()>) {
         if let Err(error) = done
             && error.kind() != io::ErrorKind::NotFound
         {
-            errors.push(format!("{what} {}: {error}", place.display()));
+            self.0.push(format!("{what} {}: {error}", place.display()));
         }
-    };
-    for directory in &owned.cgroups {
-        note("remove cgroup", directory, cgroup::remove(directory));
     }
-    if is_mounted(&owned.pins) {
-        note(
-            "unmount",
-            &owned.pins,
-            umount2(&owned.pins, MntFlags::MNT_DETACH).map_err(Into::into),
-        );
-    }
-    for directory in owned.directories.iter().chain(&owned.leavings) {
-        note("remove", directory, fs::remove_dir_all(directory));
-    }
-    // Last: as long as it is there, a next run knows what is left to do.
-    if errors.is_empty()
-        && let Err(error) = fs::remove_dir_all(path)
-    {
-        errors.push(format!("remove {}: {error}", path.display()));
-    }
-    errors
 }
 
 /// Takes down runs whose awf is dead.
@@ -133,7 +156,9 @@ fn collect_orphans(runs: &Path) {
         if !path.is_dir() {
             continue;
         }
-        let Ok(lock) = lock(&path.join("lock"), FlockArg::LockExclusiveNonblock) else { continue };
+        let Ok(lock) = lock_file(&path.join("lock"), FlockArg::LockExclusiveNonblock) else {
+            continue;
+        };
         let errors = collect(&path);
         drop(lock);
         if errors.is_empty() {
@@ -165,7 +190,7 @@ fn collect(path: &Path) -> Vec<String> {
     }
 }
 
-fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>> {
+fn lock_file(path: &Path, how: FlockArg) -> Result<Flock<File>> {
     let file = File::options()
         .create(true)
         .truncate(false)

@@ -1,7 +1,8 @@
-//! The loader's end of a native sandbox: starting it, listening to it, ending it.
+//! The loader's end of a sandbox: starting it, listening to it, ending it.
 //!
-//! Owns the outer `awf init` process and the control socket. Dropping the [`Agent`] kills the
-//! sandbox. Must never let the command start by itself: that takes [`Agent::go`].
+//! Owns the outer `awf init` process and the control socket, whoever started the process. Dropping
+//! the [`Agent`] kills the sandbox. Must never let the command start by itself: that takes
+//! [`Agent::go`].
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -11,12 +12,14 @@ use std::os::unix::net::UnixDatagram;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::gate::Met;
 use super::spec::{AgentSpec, Window};
 use super::sys;
-use super::wire::{self, Exit, Notice, Order};
+use super::wire::{self, Exit, Notice, Order, Start};
 use crate::enforce::Profile;
 use crate::runtime::Ground;
 
@@ -60,7 +63,8 @@ pub struct Agent {
     control: AsyncFd<OwnedFd>,
     outer: AsyncFd<OwnedFd>,
     pid: u32,
-    reaped: bool,
+    /// Whether its end is still to be collected, which only a parent can.
+    to_reap: bool,
 }
 
 /// Start `awf init` in a cgroup and hand it the spec and the network namespace, and where LSM
@@ -71,17 +75,40 @@ pub struct Agent {
 pub fn start(spec: &AgentSpec, ground: Ground<'_>) -> Result<Agent, AgentError> {
     let memory = written(spec)?;
     let (ours, theirs) = wire::pair().map_err(|error| AgentError::Control(error.into()))?;
-    let spawned = sys::spawn_init(theirs.as_fd(), ground.cgroup).map_err(AgentError::Spawn)?;
+    let spawned =
+        sys::spawn_init(theirs.as_fd(), ground.cgroup.as_fd()).map_err(AgentError::Spawn)?;
     drop(theirs);
-    let agent = Agent::new(ours, spawned).map_err(AgentError::Control)?;
-    let handed_in = ground.profile == Profile::Full;
-    let control = agent.control.get_ref().as_fd();
-    wire::send(control, &handed_in, &[memory.as_fd(), ground.namespace])
-        .map_err(AgentError::Control)?;
-    if handed_in {
-        let foreign = UnixDatagram::unbound().map_err(AgentError::Control)?;
-        wire::send(control, &(), &[foreign.as_fd()]).map_err(AgentError::Control)?;
-    }
+    let agent = Agent::new(ours, spawned, true).map_err(AgentError::Control)?;
+    agent.introduce(ground.profile, &[memory.as_fd(), ground.namespace])?;
+    Ok(agent)
+}
+
+/// Hand the spec, the network namespace, the loader's own view of the file system and `streams` as standard streams to an
+/// `awf init` that a container engine started. What it builds is the very sandbox that [`start`] makes.
+pub fn adopt(
+    spec: &AgentSpec,
+    ground: Ground<'_>,
+    met: Met,
+    streams: &[OwnedFd; 3],
+) -> Result<Agent, AgentError> {
+    let memory = written(spec)?;
+    let mounts = File::open("/proc/self/ns/mnt").map_err(AgentError::Control)?;
+    let Met { control, pid, pidfd } = met;
+    let pid = Pid::from_raw(pid.cast_signed());
+    let agent = Agent::new(control, sys::Spawned { pid, pidfd }, false);
+    let agent = agent.map_err(AgentError::Control)?;
+    let [stdin, stdout, stderr] = streams;
+    agent.introduce(
+        ground.profile,
+        &[
+            memory.as_fd(),
+            ground.namespace,
+            mounts.as_fd(),
+            stdin.as_fd(),
+            stdout.as_fd(),
+            stderr.as_fd(),
+        ],
+    )?;
     Ok(agent)
 }
 
@@ -94,14 +121,26 @@ fn written(spec: &AgentSpec) -> Result<OwnedFd, AgentError> {
 }
 
 impl Agent {
-    fn new(control: OwnedFd, spawned: sys::Spawned) -> io::Result<Self> {
+    fn new(control: OwnedFd, spawned: sys::Spawned, to_reap: bool) -> io::Result<Self> {
         fcntl(&control, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self {
             control: sys::watch(control, Interest::READABLE | Interest::WRITABLE)?,
             outer: sys::watch(spawned.pidfd, Interest::READABLE)?,
             pid: spawned.pid.as_raw().cast_unsigned(),
-            reaped: false,
+            to_reap,
         })
+    }
+
+    /// The first words: what to build, and where LSM programs govern it a socket that must not arrive.
+    fn introduce(&self, profile: Profile, fds: &[BorrowedFd<'_>]) -> Result<(), AgentError> {
+        let start = Start { handed_in: profile == Profile::Full, contained: fds.len() > 2 };
+        let control = self.control.get_ref().as_fd();
+        wire::send(control, &start, fds).map_err(AgentError::Control)?;
+        if start.handed_in {
+            let foreign = UnixDatagram::unbound().map_err(AgentError::Control)?;
+            wire::send(control, &(), &[foreign.as_fd()]).map_err(AgentError::Control)?;
+        }
+        Ok(())
     }
 
     /// The outer process as seen by the loader. It is in the agent's cgroup.
@@ -162,9 +201,9 @@ impl Agent {
     }
 
     fn reap(&mut self) -> io::Result<()> {
-        if !self.reaped {
+        if self.to_reap {
             waitid(Id::PIDFd(self.outer.get_ref().as_fd()), WaitPidFlag::WEXITED)?;
-            self.reaped = true;
+            self.to_reap = false;
         }
         Ok(())
     }
@@ -172,11 +211,9 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        if !self.reaped {
-            // Both can only fail for a process that is already gone.
-            drop(self.kill());
-            drop(self.reap());
-        }
+        // Both can only fail for a process that is already gone.
+        drop(self.kill());
+        drop(self.reap());
     }
 }
 

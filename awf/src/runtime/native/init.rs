@@ -1,7 +1,8 @@
 //! `awf init`: from a bare process in the agent's cgroup to the command in its sandbox.
 //!
 //! Three processes, one thread each:
-//! 1. the *outer* one, started by the loader: enters the namespaces, starts the next, waits;
+//! 1. the *outer* one, started by the loader or as the first process of a container: enters the
+//!    namespaces, starts the next, waits;
 //! 2. *process 1* of the new pid namespace: builds the root, keeps the control socket and is the
 //!    sandbox's reaper (`reaper`);
 //! 3. the *command*, which confines itself (`confine`), proves it, waits for the order
@@ -14,6 +15,7 @@
 use std::fs::File;
 use std::io::Seek as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -25,11 +27,13 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, pipe2, sethostname, setsid};
+use nix::unistd::{
+    ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, sethostname, setsid,
+};
 
 use super::spec::AgentSpec;
-use super::wire::{self, Exit, Notice};
-use super::{confine, idmap, reaper, root, stdio, sys};
+use super::wire::{self, Exit, Notice, Start};
+use super::{confine, gate, idmap, reaper, root, stdio, sys};
 use crate::enforce::prove;
 
 /// A self-test that runs in exactly the confinement of the command; it hands over report lines.
@@ -38,10 +42,12 @@ pub type Probe = fn(&mut dyn FnMut(&str));
 /// What init returns where it fails itself; the loader hears the reason on the control socket.
 const BROKEN: u8 = 125;
 
-/// The whole of `awf init`. Must be called before the process has a second thread.
-pub fn main(probe: Probe) -> ExitCode {
-    // Without it there is nobody to tell: someone typed `awf init`.
-    let Ok(control) = sys::take_control() else { return ExitCode::from(BROKEN) };
+/// The whole of `awf init`. Must be called before the process has a second thread. `gate` is where
+/// to wait for the loader, in a container; without it, the loader has left the control socket behind.
+pub fn main(gate: Option<&Path>, probe: Probe) -> ExitCode {
+    let control = gate.map_or_else(sys::take_control, gate::wait_for_loader);
+    // Without it there is nobody to tell: someone typed `awf init`, or restarted a container.
+    let Ok(control) = control else { return ExitCode::from(BROKEN) };
     outer(&control, probe).unwrap_or_else(|error| failed(control.as_fd(), &error))
 }
 
@@ -52,7 +58,7 @@ fn failed(control: BorrowedFd<'_>, error: &anyhow::Error) -> ExitCode {
 }
 
 fn outer(control: &OwnedFd, probe: Probe) -> Result<ExitCode> {
-    let (spec, netns) = receive(control.as_fd()).context("receive the spec")?;
+    let (spec, Handed { netns, mounts }) = receive(control.as_fd()).context("receive the spec")?;
     if spec.uid == 0 || spec.gid == 0 {
         bail!("the command cannot run as root");
     }
@@ -60,8 +66,15 @@ fn outer(control: &OwnedFd, probe: Probe) -> Result<ExitCode> {
     let idmap = spec.map_root.then(|| idmap::exchange_with_root(spec.uid, spec.gid)).transpose();
     let idmap = idmap.context("prepare the translation of owners")?;
     // Out of the user's terminal: Ctrl-C is the loader's to pass on, and must not end this process.
-    setsid().context("leave the session")?;
+    // The first process of a container leads a session of its own already.
+    if mounts.is_none() {
+        setsid().context("leave the session")?;
+    }
     setns(netns, CloneFlags::CLONE_NEWNET).context("enter the network namespace")?;
+    if let Some(mounts) = mounts {
+        // Not the container's file system is shown to the command but the host's, and chosen parts of it.
+        setns(mounts, CloneFlags::CLONE_NEWNS).context("enter the loader's mount namespace")?;
+    }
     let namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
@@ -87,18 +100,35 @@ fn outer(control: &OwnedFd, probe: Probe) -> Result<ExitCode> {
     }
 }
 
-/// The spec arrives as a memfd, together with the network namespace.
-fn receive(control: BorrowedFd<'_>) -> Result<(AgentSpec, OwnedFd)> {
-    let Some((handed_in, fds)) = wire::receive(control)? else { bail!("the loader is gone") };
-    let Ok([spec, netns]) = <[OwnedFd; 2]>::try_from(fds) else {
-        bail!("expected a spec and a network namespace");
+/// Namespaces that the loader hands over.
+struct Handed {
+    netns: OwnedFd,
+    /// The loader's own, where this process is in a container.
+    mounts: Option<OwnedFd>,
+}
+
+/// The spec arrives as a memfd, together with namespaces and, in a container, the standard streams.
+fn receive(control: BorrowedFd<'_>) -> Result<(AgentSpec, Handed)> {
+    let Some((start, fds)) = wire::receive::<Start>(control)? else { bail!("the loader is gone") };
+    let mut fds = fds.into_iter();
+    let mut next = || fds.next().context("a descriptor of the loader's is missing");
+    let (spec, netns) = (next()?, next()?);
+    let mounts = if start.contained {
+        let mounts = next()?;
+        dup2_stdin(next()?)?;
+        dup2_stdout(next()?)?;
+        dup2_stderr(next()?)?;
+        Some(mounts)
+    } else {
+        None
     };
-    if handed_in {
+    if start.handed_in {
         wire::send(control, &Notice::Report(prove::handed_in(receive_socket(control)?)), &[])?;
     }
     let mut spec = File::from(spec);
     spec.rewind()?;
-    Ok((serde_json::from_reader(std::io::BufReader::new(spec))?, netns))
+    let spec = serde_json::from_reader(std::io::BufReader::new(spec))?;
+    Ok((spec, Handed { netns, mounts }))
 }
 
 /// An attempt of the proof: a socket from outside, which is closed at once if it gets through.
@@ -154,15 +184,16 @@ fn process_one(
     }
 }
 
-/// Wait for the end of one child.
+/// Wait for the end of one child. In a container others end here, too, whose parents have left them.
 fn ended(child: Pid) -> Result<Exit> {
     loop {
-        match waitpid(child, None) {
-            Ok(status) => {
+        match waitpid(None, None) {
+            Ok(status) if status.pid() == Some(child) => {
                 if let Some(exit) = exit_of(status) {
                     return Ok(exit);
                 }
             }
+            Ok(_other) => {}
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error).context("wait for process 1"),
         }

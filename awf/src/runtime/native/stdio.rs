@@ -27,7 +27,7 @@ const PIPEFS: FsType = FsType(0x5049_5045);
 ///
 /// A network socket made outside the agent's cgroup is bound to the outer network for ever: cgroup
 /// programs follow the socket's birthplace. A directory leads around the new root by `openat`.
-pub(super) fn inspect() -> Result<()> {
+pub fn inspect() -> Result<()> {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     for (name, fd) in
         [("stdin", stdin.as_fd()), ("stdout", stdout.as_fd()), ("stderr", stderr.as_fd())]

@@ -245,6 +245,19 @@ pub(super) fn kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     done(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, libc::SIGKILL, none, 0) })
 }
 
+/// A pidfd of a process that is not a child.
+pub(super) fn open_process(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open(2) takes integers.
+    new_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// The next connection of a listening socket.
+pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let (fd, none) = (listener.as_raw_fd(), ptr::null_mut());
+    // SAFETY: accept4(2) accepts null for an address that nobody wants to know.
+    new_fd(unsafe { libc::accept4(fd, none, ptr::null_mut(), libc::SOCK_CLOEXEC) }.into())
+}
+
 /// Let tokio watch a descriptor.
 pub(super) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` names the same open descriptor until it is dropped, and `AsyncFd`

@@ -19,6 +19,18 @@ use super::sys;
 /// Largest packet in bytes. Far below the default socket buffer of 212992 (`net.core.wmem_default`).
 const PACKET: usize = 64 * 1024;
 
+/// Most descriptors that ride along with one message.
+const DESCRIPTORS: usize = 6;
+
+/// The first words of the loader, with the descriptors of the spec and of the network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// A socket follows that must not arrive: an attempt of the proof.
+    pub handed_in: bool,
+    /// Init is in a container: the loader's mount namespace and the three standard streams ride along, too.
+    pub contained: bool,
+}
+
 /// Loader to init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
@@ -71,7 +83,7 @@ pub(super) fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
 }
 
-/// Send one message, with at most two descriptors.
+/// Send one message, with at most [`DESCRIPTORS`] descriptors.
 pub(super) fn send<T: Serialize>(
     socket: BorrowedFd<'_>,
     message: &T,
@@ -100,7 +112,7 @@ pub(super) fn receive<T: DeserializeOwned>(
     socket: BorrowedFd<'_>,
 ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut buffer = vec![0; PACKET];
-    let mut space = cmsg_space!([RawFd; 2]);
+    let mut space = cmsg_space!([RawFd; DESCRIPTORS]);
     let mut pieces = [IoSliceMut::new(&mut buffer)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let mut message = loop {

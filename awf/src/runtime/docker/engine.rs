@@ -1,0 +1,156 @@
+//! Docker's daemon: what awf asks of it during a run.
+//!
+//! Takes the planned containers, gives started ones. Everything it makes carries the run's label, by which it is found and
+//! removed, also by a later awf. Must never touch what does not carry it.
+
+use std::collections::HashMap;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use bollard::Docker;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptions, ListContainersOptions, RemoveContainerOptions,
+};
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cli::DaemonAddress;
+use crate::host::daemon::{self, Daemon, short};
+use crate::plan::containers::RUN_LABEL;
+
+/// How long the removal of a run's containers may take. A daemon that is busy takes a second.
+const REMOVAL: Duration = Duration::from_secs(20);
+/// Pause between two looks at a removal that is under way.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A daemon that answered before the run.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(super) docker: Docker,
+}
+
+/// What is left of a run in a daemon, for whoever takes it down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// The daemon.
+    address: DaemonAddress,
+    /// The version of the interface that it speaks.
+    api_minor: usize,
+    /// The run.
+    run: String,
+}
+
+impl Engine {
+    /// A handle; nothing is asked yet.
+    pub fn of(daemon: &Daemon) -> Result<Self> {
+        Self::at(&daemon.address, daemon.api_minor)
+    }
+
+    fn at(address: &DaemonAddress, api_minor: usize) -> Result<Self> {
+        let docker = daemon::connect(address, api_minor).map_err(|error| anyhow!(short(error)));
+        Ok(Self { docker: docker.with_context(|| format!("reach the daemon at {address}"))? })
+    }
+
+    /// Creates a container.
+    pub async fn create(&self, name: &str, body: &ContainerCreateBody) -> Result<()> {
+        let options = CreateContainerOptions {
+            name: Some(name.to_owned()),
+            ..CreateContainerOptions::default()
+        };
+        let created = self.docker.create_container(Some(options), body.clone()).await;
+        created
+            .map(drop)
+            .map_err(|error| explained(short(error)))
+            .with_context(|| format!("create the container {name}"))
+    }
+
+    /// Starts it.
+    pub async fn start(&self, name: &str) -> Result<()> {
+        let started = self.docker.start_container(name, None).await;
+        started
+            .map_err(|error| explained(short(error)))
+            .with_context(|| format!("start the container {name}"))
+    }
+
+    /// The first process of a container, as seen by the daemon; `None` if it does not run.
+    pub async fn first_process(&self, name: &str) -> Result<Option<u32>> {
+        let found = self.docker.inspect_container(name, None).await;
+        let found = found.map_err(|error| anyhow!(short(error))).context("look at a container")?;
+        let pid = found.state.and_then(|state| state.pid);
+        Ok(pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0))
+    }
+
+    /// Removes every container of a run, and waits until they are gone.
+    async fn remove(&self, run: &str) -> Result<()> {
+        let deadline = Instant::now() + REMOVAL;
+        loop {
+            let names = self.of_run(run).await?;
+            if names.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the daemon does not remove {}", names.join(", "));
+            }
+            // One that ends by itself may be under removal already, which the daemon calls a conflict: looked at again.
+            join_all(names.iter().map(|name| self.remove_one(name))).await;
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn remove_one(&self, name: &str) {
+        let options =
+            RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
+        if let Err(error) = self.docker.remove_container(name, Some(options)).await {
+            tracing::debug!("remove the container {name}: {}", short(error));
+        }
+    }
+
+    async fn of_run(&self, run: &str) -> Result<Vec<String>> {
+        let filter = HashMap::from([("label".to_owned(), vec![format!("{RUN_LABEL}={run}")])]);
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(filter),
+            ..ListContainersOptions::default()
+        };
+        let listed = self.docker.list_containers(Some(options)).await;
+        let listed =
+            listed.map_err(|error| anyhow!(short(error))).context("list the containers")?;
+        Ok(listed.into_iter().filter_map(|container| container.id).collect())
+    }
+}
+
+impl Left {
+    /// Of a run that has containers in this daemon.
+    pub fn of(daemon: &Daemon, run: &str) -> Self {
+        Self { address: daemon.address.clone(), api_minor: daemon.api_minor, run: run.to_owned() }
+    }
+
+    /// Removes it. Blocks, on a thread of its own: it may be called from within an asynchronous task.
+    pub fn remove(&self) -> Result<()> {
+        let left = self.clone();
+        let removing = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let engine = Engine::at(&left.address, left.api_minor)?;
+                let removed = timeout(REMOVAL + PAUSE, engine.remove(&left.run)).await;
+                removed.context("the daemon does not answer")?
+            })
+        });
+        removing.join().map_err(|_panic| anyhow!("the thread that removes containers died"))?
+    }
+}
+
+/// What the daemon said, and what to do where that is known.
+fn explained(message: String) -> anyhow::Error {
+    let remedy = if message.contains("bind source path does not exist") {
+        "the daemon does not see this machine's files; is it in a container or a virtual machine? --runtime native needs no daemon"
+    } else if message.contains("No such image") {
+        "build it with --build-local, or name a registry that has it with --image-registry"
+    } else {
+        return anyhow!(message);
+    };
+    anyhow!("{message}; {remedy}")
+}

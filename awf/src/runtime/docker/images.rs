@@ -1,0 +1,120 @@
+//! The images of the containers: there, pulled or built.
+//!
+//! Takes the planned containers and what the daemon has, gives nothing but their presence. Must never pull what is there,
+//! or anything at all where the user said so.
+
+use std::io::IsTerminal as _;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use bollard::body_full;
+use bollard::query_parameters::{BuildImageOptions, CreateImageOptions};
+use futures_util::StreamExt as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Engine;
+use crate::cli::Supply;
+use crate::host::daemon::short;
+use crate::plan::containers::{Container, Containers};
+
+/// The build files, as they stand in `containers/`.
+const AGENT_FILE: &str = include_str!("../../../../containers/agent/Dockerfile");
+const SQUID_FILE: &str = include_str!("../../../../containers/squid/Dockerfile");
+
+/// How often a progress line moves.
+const TICK: std::time::Duration = std::time::Duration::from_millis(120);
+
+/// Obtains every image that is missing.
+pub async fn obtain(engine: &Engine, containers: &Containers) -> Result<()> {
+    for (container, file) in [(&containers.agent, AGENT_FILE), (&containers.proxy, SQUID_FILE)] {
+        if containers.daemon.images.contains(&container.image) {
+            continue;
+        }
+        match containers.supply {
+            Supply::Build if container.is_own => build(engine, &container.image, file).await,
+            Supply::Build | Supply::Pull if container.has_registry => {
+                pull(engine, &container.image).await
+            }
+            Supply::Build | Supply::Pull | Supply::Present => {
+                return Err(missing(container, containers.supply));
+            }
+        }
+        .with_context(|| format!("obtain the image {}", container.image))?;
+    }
+    Ok(())
+}
+
+fn missing(container: &Container, supply: Supply) -> anyhow::Error {
+    let image = &container.image;
+    let remedy = match supply {
+        Supply::Present if container.has_registry => {
+            "run awf predownload first, or leave --skip-pull out"
+        }
+        _ => "build it with --build-local, or name a registry that has it with --image-registry",
+    };
+    anyhow!("the image {image} is not there; {remedy}")
+}
+
+async fn pull(engine: &Engine, image: &str) -> Result<()> {
+    let progress = progress(format!("pull {image}"));
+    let options =
+        CreateImageOptions { from_image: Some(image.to_owned()), ..CreateImageOptions::default() };
+    let mut steps = engine.docker.create_image(Some(options), None, None);
+    while let Some(step) = steps.next().await {
+        let step = step.map_err(|error| anyhow!(short(error)))?;
+        if let Some(error) = step.error_detail.and_then(|detail| detail.message) {
+            bail!(error);
+        }
+        progress.set_message(step.status.unwrap_or_default());
+    }
+    progress.finish_and_clear();
+    tracing::info!("Pulled {image}");
+    Ok(())
+}
+
+async fn build(engine: &Engine, image: &str, file: &str) -> Result<()> {
+    let progress = progress(format!("build {image}"));
+    let options = BuildImageOptions {
+        dockerfile: "Dockerfile".to_owned(),
+        t: Some(image.to_owned()),
+        rm: true,
+        ..BuildImageOptions::default()
+    };
+    let context = body_full(archive(file)?.into());
+    let mut steps = engine.docker.build_image(options, None, Some(context));
+    let mut said = String::new();
+    while let Some(step) = steps.next().await {
+        let step = step.map_err(|error| anyhow!("{}\n{said}", short(error)))?;
+        if let Some(error) = step.error_detail.and_then(|detail| detail.message) {
+            bail!("{error}\n{said}");
+        }
+        let text = step.stream.unwrap_or_default();
+        said.push_str(&text);
+        progress.set_message(text.lines().last().unwrap_or_default().to_owned());
+    }
+    progress.finish_and_clear();
+    tracing::info!("Built {image}");
+    Ok(())
+}
+
+/// A build context of one file, as the daemon wants it.
+fn archive(file: &str) -> Result<Vec<u8>> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(u64::try_from(file.len())?);
+    header.set_mode(0o644);
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_data(&mut header, "Dockerfile", file.as_bytes())?;
+    Ok(archive.into_inner()?)
+}
+
+/// On a terminal only: elsewhere it would fill a log.
+fn progress(what: String) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_prefix(what);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} ({elapsed}) {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(TICK);
+    bar
+}

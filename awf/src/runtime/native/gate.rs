@@ -1,0 +1,57 @@
+//! Where the loader and an `awf init` in a container meet: a Unix socket in a directory that only root may enter.
+//!
+//! Init listens and the loader connects, not the reverse: where LSM programs govern the container, nothing in it may connect
+//! to a socket of the host. Takes the path on either side, gives the control socket. Must never wait for ever: a container
+//! that somebody starts again has no loader.
+
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::Path;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen,
+    socket, sockopt,
+};
+
+use super::sys;
+
+/// How long init waits for the loader, which is there before the container is.
+const PATIENCE_MS: u16 = 30_000;
+
+/// In the container: take the first connection.
+pub(super) fn wait_for_loader(path: &Path) -> io::Result<OwnedFd> {
+    let listener = seqpacket()?;
+    bind(listener.as_raw_fd(), &UnixAddr::new(path)?)?;
+    listen(&listener, Backlog::new(1)?)?;
+    let mut waited = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut waited, PollTimeout::from(PATIENCE_MS))? == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    sys::accept(listener.as_fd())
+}
+
+/// An `awf init` that was met.
+#[derive(Debug)]
+pub struct Met {
+    /// The control socket.
+    pub control: OwnedFd,
+    /// The process that listens, as seen by the loader.
+    pub pid: u32,
+    /// The same, for good.
+    pub pidfd: OwnedFd,
+}
+
+/// In the loader: connect. An error as long as nobody listens.
+pub fn meet(path: &Path) -> io::Result<Met> {
+    let control = seqpacket()?;
+    connect(control.as_raw_fd(), &UnixAddr::new(path)?)?;
+    // Of a listener the kernel tells who listened (unix(7), SO_PEERCRED).
+    let listener = getsockopt(&control, sockopt::PeerCredentials)?.pid();
+    let pidfd = sys::open_process(listener)?;
+    Ok(Met { control, pid: listener.cast_unsigned(), pidfd })
+}
+
+fn seqpacket() -> nix::Result<OwnedFd> {
+    socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+}
