@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
 use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
 
 use super::child;
 
@@ -13,6 +14,12 @@ use super::child;
 pub trait Carrier: Send + Sync + 'static {
     /// A started Squid.
     type Life: Life;
+
+    /// Whether a start costs so much that it waits until somebody needs Squid: a command that ends at once needs none.
+    const ON_DEMAND: bool;
+
+    /// Does what can be done before anybody needs Squid.
+    fn prepare(&self) -> impl Future<Output = Result<()>> + Send;
 
     /// Starts one more.
     fn start(&self) -> impl Future<Output = Result<Self::Life>> + Send;
@@ -30,6 +37,22 @@ pub trait Life: Send + 'static {
     fn kill(&mut self) -> impl Future<Output = ()> + Send;
 }
 
+/// Whether anybody needs Squid yet. Clones share the answer.
+#[derive(Clone, Debug, Default)]
+pub struct Demand(CancellationToken);
+
+impl Demand {
+    /// Somebody does.
+    pub fn raise(&self) {
+        self.0.cancel();
+    }
+
+    /// Waits until somebody does.
+    pub async fn raised(&self) {
+        self.0.cancelled().await;
+    }
+}
+
 /// A process of this machine, which confines itself; see [`child`].
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -41,6 +64,11 @@ pub struct Process {
 
 impl Carrier for Process {
     type Life = Child;
+    const ON_DEMAND: bool = false;
+
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
 
     async fn start(&self) -> Result<Child> {
         let messages = File::options()

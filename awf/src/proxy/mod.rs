@@ -10,7 +10,7 @@ pub mod hold;
 pub mod ports;
 mod squid;
 
-pub use carrier::{Carrier, Life};
+pub use carrier::{Carrier, Demand, Life};
 pub use ports::Ports;
 pub use squid::{Spec, Squid};
 

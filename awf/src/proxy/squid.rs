@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::config::{PROBE_NAME, TLV_KEY};
-use super::{Carrier, Life, Ports, State};
+use super::{Carrier, Demand, Life, Ports, State};
 use crate::relay::proxy_header;
 
 /// How long Squid may take to get ready: 30 ms alone, over a second with 100,000 domains, more on a loaded machine.
@@ -46,6 +46,7 @@ pub struct Spec {
 #[derive(Debug)]
 pub struct Squid {
     state: watch::Receiver<State>,
+    demand: Demand,
     stop: CancellationToken,
     supervisor: JoinHandle<()>,
 }
@@ -54,9 +55,15 @@ impl Squid {
     /// Starts Squid without waiting for it: early connections wait for [`State::Ready`].
     pub fn start(spec: Spec, carrier: impl Carrier) -> Self {
         let (sender, state) = watch::channel(State::Starting);
-        let stop = CancellationToken::new();
-        let supervisor = tokio::spawn(supervise(spec, carrier, sender, stop.clone()));
-        Self { state, stop, supervisor }
+        let (demand, stop) = (Demand::default(), CancellationToken::new());
+        let signs = (demand.clone(), stop.clone());
+        let supervisor = tokio::spawn(supervise(spec, carrier, sender, signs));
+        Self { state, demand, stop, supervisor }
+    }
+
+    /// To be raised by whoever needs it.
+    pub fn demand(&self) -> Demand {
+        self.demand.clone()
     }
 
     /// Its state, to watch.
@@ -75,25 +82,40 @@ impl Squid {
 }
 
 /// Brings Squid up, and up again when it dies, until it is told to stop.
-async fn supervise(
+async fn supervise<C: Carrier>(
     spec: Spec,
-    carrier: impl Carrier,
+    carrier: C,
     state: watch::Sender<State>,
-    stop: CancellationToken,
+    (demand, stop): (Demand, CancellationToken),
 ) {
+    let prepared = carrier.prepare().await;
+    if C::ON_DEMAND && stop.run_until_cancelled(demand.raised()).await.is_none() {
+        return;
+    }
+    let ended = match prepared {
+        Ok(()) => live(&spec, &carrier, &state, &stop).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ended {
+        tracing::error!("Squid could not be started: {error:#}");
+    }
+    state.send_replace(State::Failed);
+}
+
+/// Squid's lives, as many as are granted.
+async fn live<C: Carrier>(
+    spec: &Spec,
+    carrier: &C,
+    state: &watch::Sender<State>,
+    stop: &CancellationToken,
+) -> Result<()> {
     for restart in 0..=RESTARTS {
         // Not cancelled: what has been asked of a daemon happens, and then must be known here.
-        let mut squid = match carrier.start().await {
-            Ok(squid) => squid,
-            Err(error) => {
-                tracing::error!("{error:#}");
-                break;
-            }
-        };
-        let life = run_once(&spec, &mut squid, &state);
+        let mut squid = carrier.start().await?;
+        let life = run_once(spec, &mut squid, state);
         let ended = stop.run_until_cancelled(life).await;
         squid.kill().await;
-        let Some(ended) = ended else { return };
+        let Some(ended) = ended else { return Ok(()) };
         tracing::warn!("Squid {}; see {}", reason(&ended), spec.messages.display());
         state.send_replace(State::Starting);
         if ended.is_err() || restart == RESTARTS {
@@ -101,7 +123,7 @@ async fn supervise(
         }
         sleep(Duration::from_millis(50 << restart)).await;
     }
-    state.send_replace(State::Failed);
+    Ok(())
 }
 
 fn reason(ended: &Result<End>) -> String {

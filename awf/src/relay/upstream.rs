@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::proxy_header;
 use crate::plan::addresses;
 use crate::proxy::config::{TLV_KEY, TLV_METADATA, TLV_SHOWN};
-use crate::proxy::{Ports, State};
+use crate::proxy::{Demand, Ports, State};
 
 /// How long an early connection waits for Squid to start. Squid needs 40 ms; a loaded machine some seconds.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -38,6 +38,8 @@ pub struct Upstream {
     pub key: Arc<str>,
     /// Squid's state.
     pub state: watch::Receiver<State>,
+    /// Tells Squid that it is needed.
+    pub demand: Demand,
 }
 
 /// What Squid is told of a connection beside the request.
@@ -195,6 +197,7 @@ impl Upstream {
     }
 
     async fn wait_until_ready(&self) -> io::Result<()> {
+        self.demand.raise();
         let mut state = self.state.clone();
         let settled =
             timeout(START_PATIENCE, state.wait_for(|state| *state != State::Starting)).await;

@@ -19,8 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use tokio::sync::watch::Receiver;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::doors::Doors;
 use crate::enforce::profile::Looking;
@@ -30,7 +29,7 @@ use crate::observe::report;
 use crate::plan::Plan;
 use crate::plan::mounts::MountOp;
 use crate::proxy::carrier::Process;
-use crate::proxy::{self, Squid, State};
+use crate::proxy::{self, Squid};
 use crate::relay::capacity;
 use crate::runtime::docker::{self, Docker, Engine, Left};
 use crate::runtime::native::watch::Blocked;
@@ -42,6 +41,8 @@ use run_dir::{Owned, RunDir};
 use service::{Account, Service};
 use terminal::Terminal;
 
+/// How long after the start of the command Squid is started even if nobody has asked for it yet.
+const SOON: Duration = Duration::from_millis(100);
 /// How long the first process of the sandbox may outlive the command. All it has to do is to see it end.
 const LAST_PROCESS: Duration = Duration::from_secs(2);
 
@@ -170,7 +171,7 @@ async fn confine_and_run(
                 tracing::debug!("sandbox at its gate after {:?}", began.elapsed());
                 drop(host_socket);
                 let enforcement = Enforcement { links: &links, agent, proxy, profile };
-                prove_and_run(plan, prepared, &mut service, signals, (enforcement, squid.state())).await
+                prove_and_run(plan, prepared, &mut service, signals, (enforcement, &squid)).await
             }
             Err(error) => Err(error),
         },
@@ -223,7 +224,7 @@ async fn prove_and_run(
     mut prepared: Prepared,
     service: &mut Service,
     signals: &mut Signals,
-    (enforcement, squid): (Enforcement<'_>, Receiver<State>),
+    (enforcement, squid): (Enforcement<'_>, &Squid),
 ) -> Result<Exit> {
     for warning in prepared.warnings.drain(..) {
         tracing::warn!("{warning}");
@@ -242,7 +243,12 @@ async fn prove_and_run(
     let terminal = prepared.terminal.take().map(Terminal::join).transpose()?;
     tracing::info!("Executing agent command...");
     let mut running = prepared.start(confined).await?;
-    let guarded = (enforcement.guard(running.first(), squid), service.journal());
+    let demand = squid.demand();
+    tokio::spawn(async move {
+        sleep(SOON).await;
+        demand.raise();
+    });
+    let guarded = (enforcement.guard(running.first(), squid.state()), service.journal());
     let exit = supervise(&mut running, signals, terminal.as_ref(), plan.timeout, guarded).await?;
     // A first process that was stopped from outside never ends: given up, it is killed.
     if let Ok(gone) = timeout(LAST_PROCESS, running.gone()).await {

@@ -65,8 +65,12 @@ impl Service {
         let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX);
         let names = Arc::new(names.context("make the table of names")?);
         let policy = Arc::new(plan.policy.clone());
-        let upstream =
-            Upstream { ports: plan.ports, key: Arc::from(plan.key.as_str()), state: squid.state() };
+        let upstream = Upstream {
+            ports: plan.ports,
+            key: Arc::from(plan.key.as_str()),
+            state: squid.state(),
+            demand: squid.demand(),
+        };
         let relay = Relay::new(
             object.take_origins()?,
             Arc::clone(&names),

@@ -27,14 +27,19 @@ impl Carried {
 
 impl Carrier for Carried {
     type Life = Process;
+    const ON_DEMAND: bool = true;
+
+    async fn prepare(&self) -> Result<()> {
+        self.engine.create(&self.container.name, &self.container.body).await
+    }
 
     async fn start(&self) -> Result<Process> {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
-        let name = match number {
-            0 => self.container.name.clone(),
-            again => format!("{}-{again}", self.container.name),
-        };
-        self.engine.create(&name, &self.container.body).await?;
+        let mut name = self.container.name.clone();
+        if number > 0 {
+            name = format!("{name}-{number}");
+            self.engine.create(&name, &self.container.body).await?;
+        }
         self.engine.start(&name).await?;
         let pid = self.engine.first_process(&name).await?;
         let pid = pid.with_context(|| format!("the container {name} ended at once"))?;
