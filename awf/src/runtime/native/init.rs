@@ -70,27 +70,18 @@ fn outer(control: &OwnedFd, probe: Probe) -> Result<ExitCode> {
     if mounts.is_none() {
         setsid().context("leave the session")?;
     }
+    // Before the fork: whoever executes something in the container joins the namespaces of its first process.
     setns(netns, CloneFlags::CLONE_NEWNET).context("enter the network namespace")?;
-    if let Some(mounts) = mounts {
-        // Not the container's file system is shown to the command but the host's, and chosen parts of it.
-        setns(mounts, CloneFlags::CLONE_NEWNS).context("enter the loader's mount namespace")?;
-    }
-    let namespaces = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWCGROUP;
-    unshare(namespaces).context("create namespaces")?;
-    sethostname(&spec.hostname).context("set the host name")?;
+    unshare(CloneFlags::CLONE_NEWPID).context("create a pid namespace")?;
     let (parent, living) = pipe2(OFlag::O_CLOEXEC).context("make the sign of life")?;
     match sys::fork().context("start process 1")? {
         ForkResult::Child => {
             drop(living);
-            Ok(process_one(control, &spec, (idmap, parent), probe)
+            Ok(process_one(control, &spec, Outside { parent, mounts, idmap }, probe)
                 .unwrap_or_else(|error| failed(control.as_fd(), &error)))
         }
         ForkResult::Parent { child } => {
-            drop(parent);
+            drop((parent, mounts, idmap));
             // From here on this process only waits.
             for set in [CapSet::Effective, CapSet::Permitted] {
                 caps::clear(None, set).context("drop capabilities")?;
@@ -141,10 +132,20 @@ fn receive_socket(control: BorrowedFd<'_>) -> Result<nix::Result<()>> {
     }
 }
 
+/// What process 1 gets from the outer one.
+struct Outside {
+    /// Closed when that one is gone.
+    parent: OwnedFd,
+    /// The loader's mount namespace, where this is a container.
+    mounts: Option<OwnedFd>,
+    /// How owners are translated.
+    idmap: Option<OwnedFd>,
+}
+
 fn process_one(
     control: &OwnedFd,
     spec: &AgentSpec,
-    (idmap, parent): (Option<OwnedFd>, OwnedFd),
+    Outside { parent, mounts, idmap }: Outside,
     probe: Probe,
 ) -> Result<ExitCode> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("tie process 1 to its parent")?;
@@ -155,6 +156,16 @@ fn process_one(
     }
     drop(parent);
     prctl::set_dumpable(false).context("close process 1 to inspection")?;
+    if let Some(mounts) = mounts {
+        // Not the container's file system is shown to the command but chosen parts of the host's.
+        setns(mounts, CloneFlags::CLONE_NEWNS).context("enter the loader's mount namespace")?;
+    }
+    let namespaces = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWCGROUP;
+    unshare(namespaces).context("create namespaces")?;
+    sethostname(&spec.hostname).context("set the host name")?;
     let mut built = root::enter(spec, idmap.as_ref().map(|fd| fd.as_fd()))?;
     drop(idmap);
     for warning in built.warnings.drain(..) {
