@@ -200,6 +200,10 @@ pub struct Args {
     #[arg(long, help_heading = CONTAINERS)]
     pub skip_pull: bool,
 
+    /// Refused, with the reason
+    #[arg(long, alias = "enable-docker", hide = true)]
+    pub enable_dind: bool,
+
     /// Leave the sandbox and its files in place after the run
     #[arg(short, long, help_heading = RUN)]
     pub keep_containers: bool,

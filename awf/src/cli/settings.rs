@@ -127,6 +127,9 @@ impl Settings {
         let timeout = args.agent_timeout.as_deref().map(limits::timeout).transpose()?;
         let runtime = runtime(args.runtime.as_deref())?;
         let profile = profile(args.profile.as_deref())?;
+        if args.enable_dind {
+            return Err(UsageError::DockerSocket);
+        }
         let images = Images::of(args, caller, &mut notices)?;
         let allow = list(
             ("--allow-domains", &args.allow_domains),
@@ -292,6 +295,14 @@ mod tests {
             notices: Vec::new(),
         };
         assert_eq!(resolve(&[]).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_docker_socket_is_refused_under_both_names() {
+        for name in ["--enable-dind", "--enable-docker"] {
+            let error = resolve(&[name]).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("--topology-attach"), "{error}");
+        }
     }
 
     #[test]

@@ -51,6 +51,13 @@ pub enum UsageError {
         /// What to type instead.
         remedy: String,
     },
+    /// The Docker socket for the command.
+    #[error(
+        "--enable-dind (--enable-docker): refused, because a daemon's socket undoes the sandbox: what is started through it \
+         runs outside of its cgroup and network with any directory of this machine, and a pull alone carries data to any \
+         registry; start the containers that the command needs before awf, and name them with --topology-attach"
+    )]
+    DockerSocket,
     /// A file that an option names cannot be read.
     #[error("{flag} '{}': {source}; name a readable text file", path.to_string_lossy().escape_debug())]
     File {

@@ -118,6 +118,10 @@ struct Cgroups {
 impl Cgroups {
     fn create(plan: &Plan) -> Result<Self> {
         let paths = &plan.paths;
+        if let Some(above) = paths.cgroup.parent() {
+            // Slices have a common one, which may be missing.
+            fs::create_dir_all(above).with_context(|| format!("make {}", above.display()))?;
+        }
         let parent = Cgroup::create(paths.cgroup.clone())?;
         for controller in &plan.limits.controllers {
             parent
