@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use nix::fcntl::{Flock, FlockArg};
@@ -117,6 +118,7 @@ fn take_down(path: &Path, owned: &Owned) -> Vec<String> {
         );
     }
     for directory in &owned.cgroups {
+        errors.note("stop the slice of", directory, stop_slice(directory));
         errors.note("remove cgroup", directory, cgroup::remove(directory));
     }
     if is_mounted(&owned.pins) {
@@ -131,6 +133,19 @@ fn take_down(path: &Path, owned: &Owned) -> Vec<String> {
         errors.note("remove", path, fs::remove_dir_all(path));
     }
     errors.0
+}
+
+/// Where systemd makes the cgroups of containers, it has taken over those that awf made for them, and keeps units of them.
+fn stop_slice(cgroup: &Path) -> io::Result<()> {
+    if cgroup.extension().is_none_or(|extension| extension != "slice") {
+        return Ok(());
+    }
+    let name = cgroup.file_name().unwrap_or_default();
+    let ended = Command::new("systemctl").args(["--quiet", "stop"]).arg(name).output()?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&ended.stderr).trim().to_owned()))
 }
 
 /// What went wrong while taking down.

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use bollard::Docker;
+use bollard::errors::Error;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    CreateContainerOptions, ListContainersOptions, RemoveContainerOptions,
+    CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, WaitContainerOptions,
 };
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
@@ -94,7 +96,6 @@ impl Engine {
             if Instant::now() > deadline {
                 bail!("the daemon does not remove {}", names.join(", "));
             }
-            // One that ends by itself may be under removal already, which the daemon calls a conflict: looked at again.
             join_all(names.iter().map(|name| self.remove_one(name))).await;
             sleep(PAUSE).await;
         }
@@ -103,8 +104,15 @@ impl Engine {
     async fn remove_one(&self, name: &str) {
         let options =
             RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
-        if let Err(error) = self.docker.remove_container(name, Some(options)).await {
-            tracing::debug!("remove the container {name}: {}", short(error));
+        match self.docker.remove_container(name, Some(options)).await {
+            // It has ended by itself, and is under removal already.
+            Err(Error::DockerResponseServerError { status_code: 409, .. }) => {
+                let removed = WaitContainerOptions { condition: "removed".to_owned() };
+                let mut waiting = self.docker.wait_container(name, Some(removed));
+                while waiting.next().await.is_some_and(|answer| answer.is_ok()) {}
+            }
+            Err(error) => tracing::debug!("remove the container {name}: {}", short(error)),
+            Ok(()) => {}
         }
     }
 
