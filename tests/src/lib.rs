@@ -1,7 +1,8 @@
 //! What the privileged tiers share: the lab, a way to run awf in it and to look at everything it left, and the same command
 //! without awf as positive control.
 //!
-//! Takes `AWF_BIN` (the awf to test) and `AWF_LAB` (a lab that is up) from `cargo xtask test`. A missing requirement panics:
+//! Takes `AWF_BIN` (the awf to test), `AWF_LAB` (a lab that is up) and, in the docker tier, `AWF_TEST_RUNTIME` and
+//! `DOCKER_HOST` (the lab's daemon, with images) from `cargo xtask test`. A missing requirement panics:
 //! a tier that cannot run fails.
 
 pub mod attempts;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xtask::CA_VARIABLES;
+use xtask::docker::Docker;
 use xtask::lab::Lab;
 
 /// The lab the tests run in.
@@ -29,6 +31,23 @@ pub fn awf() -> PathBuf {
         .expect("AWF_BIN is not set: run the tests with `cargo xtask test`");
     assert!(nix::unistd::geteuid().is_root(), "this tier needs root");
     path.into()
+}
+
+/// The Docker daemon of the tier; none where the native runtime is tested.
+pub fn docker() -> Option<Docker> {
+    let runtime = std::env::var_os("AWF_TEST_RUNTIME")?;
+    assert_eq!(runtime, "docker", "AWF_TEST_RUNTIME");
+    let docker = Docker::of_the_machine();
+    assert!(
+        docker.host().is_some(),
+        "DOCKER_HOST is not set: run the tests with `cargo xtask test`"
+    );
+    Some(docker)
+}
+
+/// The options that choose the runtime under test. Always given: left alone, awf looks for a daemon of the machine.
+pub fn runtime_options() -> [&'static str; 2] {
+    ["--runtime", if docker().is_some() { "docker" } else { "native" }]
 }
 
 /// A run of awf in the lab, to be configured.
@@ -144,7 +163,11 @@ impl Run {
         for name in CA_VARIABLES {
             command.env_remove(name);
         }
-        command.args(&self.arguments).arg("--proxy-logs-dir").arg(&self.logs);
+        command
+            .args(runtime_options())
+            .args(&self.arguments)
+            .arg("--proxy-logs-dir")
+            .arg(&self.logs);
         if !self.arguments.iter().any(|argument| argument == "--audit-dir") {
             command.arg("--audit-dir").arg(self.logs.join("audit"));
         }
@@ -310,6 +333,10 @@ pub fn leftovers() -> Vec<String> {
     found.extend(mounts.lines().filter(|line| line.contains("awf-1")).map(str::to_owned));
     let cgroups = list(Command::new("find").args(["/sys/fs/cgroup", "-name", "awf-1*"]));
     found.extend(cgroups.lines().map(str::to_owned));
+    if let Some(docker) = docker() {
+        let containers = docker.containers("awf-").expect("the daemon answers");
+        found.extend(containers.into_iter().map(|name| format!("container {name}")));
+    }
     found.retain(|entry| !entry.ends_with("/.lock"));
     found.sort();
     found

@@ -234,7 +234,10 @@ fn a_unix_socket_as_standard_output_works_and_a_network_socket_is_refused() {
     let scratch = Scratch::new("stdout");
     let run = |stdout: OwnedFd| {
         let mut command = lab().host_command(awf());
-        command.arg("--proxy-logs-dir").arg(scratch.path().join("logs"));
+        command
+            .args(awf_tests::runtime_options())
+            .arg("--proxy-logs-dir")
+            .arg(scratch.path().join("logs"));
         command.arg("--audit-dir").arg(scratch.path().join("audit"));
         command.args(["--", "echo through"]).stdin(Stdio::null()).stdout(stdout);
         let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();

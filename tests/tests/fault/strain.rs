@@ -71,7 +71,13 @@ fn a_reader_of_standard_error_that_leaves_changes_neither_the_command_nor_its_ex
         let pipeline =
             format!("set -o pipefail; \"$@\" {kept} >/dev/null; echo ${{PIPESTATUS[0]}}");
         command.args(["-c", &pipeline, "bash"]).arg(awf_tests::awf());
-        command.args(["--allow-domains", crate::world::ALLOWED, "--log-level", "debug", "--"]);
+        command.args(awf_tests::runtime_options()).args([
+            "--allow-domains",
+            crate::world::ALLOWED,
+            "--log-level",
+            "debug",
+            "--",
+        ]);
         let line = format!(
             "sleep 0.3; curl -s http://denied.example.net -o /dev/null; touch {}; exit 7",
             mark.display()
@@ -90,7 +96,11 @@ fn closed_standard_streams_are_no_harm() {
         let began = Instant::now();
         let mut command = world.command("sh");
         command.args(["-c", &format!("exec \"$@\" {closed}"), "sh"]).arg(awf_tests::awf());
-        command.args(["--allow-domains", crate::world::ALLOWED, "--"]);
+        command.args(awf_tests::runtime_options()).args([
+            "--allow-domains",
+            crate::world::ALLOWED,
+            "--",
+        ]);
         let line = "echo out; echo err >&2; read -r line; for fd in 0 1 2; do readlink /proc/self/fd/$fd; done; exit 7";
         let run = finish(command.arg(line).spawn().unwrap(), began);
         assert_eq!(run.code, 7, "{closed}: {run:#?}");

@@ -10,7 +10,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use awf_tests::{Scratch, awf, lab};
+use awf_tests::{Scratch, awf, lab, runtime_options};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -129,7 +129,7 @@ impl World {
     pub fn awf(&self) -> Command {
         let ca = lab().ca();
         let mut command = self.command(awf());
-        command.args(["--allow-domains", ALLOWED]);
+        command.args(runtime_options()).args(["--allow-domains", ALLOWED]);
         command.arg("--mount").arg(format!("{0}:{0}:ro", ca.display()));
         command.arg("--env").arg(format!("CURL_CA_BUNDLE={}", ca.display()));
         command

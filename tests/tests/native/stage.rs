@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use awf_tests::{Scratch, awf, lab};
+use awf_tests::{Scratch, awf, lab, runtime_options};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -21,8 +21,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// awf in the lab with exactly these arguments. Its logs and everything else in its temporary directory go to `scratch`.
 pub(crate) fn bare(scratch: &Scratch, arguments: &[&str]) -> Command {
+    // A subcommand must stand first.
+    let verbs = usize::from(arguments.first() == Some(&"plan"));
+    let (verb, options) = arguments.split_at(verbs);
     let mut command = lab().host_command(awf());
-    command.args(arguments).env("TMPDIR", scratch.path()).stdin(Stdio::null());
+    command.args(verb).args(runtime_options()).args(options);
+    command.env("TMPDIR", scratch.path()).stdin(Stdio::null());
     command
 }
 
