@@ -4,6 +4,7 @@
 //! takes turns, so that a machine that becomes slower or faster meanwhile changes both. Must never fail because of a
 //! figure.
 
+mod docker;
 mod figure;
 mod meter;
 mod rig;
@@ -15,8 +16,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
+use xtask::docker::Docker;
 
-use crate::{build, setup};
+use crate::setup::{self, Purpose};
+use crate::{build, images};
 use figure::{Figure, Target, median};
 use meter::Meter;
 use rig::{Machine, Rig, Sandbox, SquidAlone, cpu_seconds, resident_mib};
@@ -49,7 +52,9 @@ pub(crate) struct Bench {
 enum Group {
     /// `awf -- true`, and the time to the command's first instruction.
     Start,
-    /// The same with long lists of domains.
+    /// The same with the Docker runtime, beside `docker run`.
+    Docker,
+    /// `awf -- true` with long lists of domains.
     Domains,
     /// `connect()` and refusals.
     Socket,
@@ -68,15 +73,17 @@ impl Bench {
             print(&format!("{}\n", meter.measure()?))?;
             return Ok(ExitCode::SUCCESS);
         }
-        setup::complete(setup::Purpose::Lab)?;
-        ensure!(nix::unistd::geteuid().is_root(), "bench needs root: run it with sudo");
-        let rig = Rig::new(build::awf()?)?;
         let groups = match self.name {
             Some(group) => vec![group],
             None => Group::value_variants().to_vec(),
         };
+        let docker = groups.contains(&Group::Docker);
+        setup::complete(if docker { Purpose::Docker } else { Purpose::Lab })?;
+        ensure!(nix::unistd::geteuid().is_root(), "bench needs root: run it with sudo");
+        let rig = Rig::new(build::awf()?)?;
         let machine = rig.machine();
-        let figures = rig.lab().in_host(|| measure(&machine, &groups))?;
+        let docker = docker.then(|| images::in_lab(rig.lab())).transpose()?;
+        let figures = rig.lab().in_host(|| measure(&machine, docker.as_ref(), &groups))?;
         if self.json {
             for figure in &figures {
                 print(&(serde_json::to_string(figure)? + "\n"))?;
@@ -93,20 +100,24 @@ fn print(text: &str) -> Result<()> {
 }
 
 /// Runs on a thread in the lab's host namespace: what it starts is there, too, without a detour.
-fn measure(machine: &Machine, groups: &[Group]) -> Result<Vec<Figure>> {
+fn measure(machine: &Machine, docker: Option<&Docker>, groups: &[Group]) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let wants = |group| groups.contains(&group);
     let tell = |what: &str| eprintln!("bench: {what}");
     if wants(Group::Start) {
         tell("start");
         figures.extend(start(machine)?);
-        figures.extend(docker()?);
+    }
+    if let Some(docker) = docker {
+        tell("docker");
+        figures.extend(docker::figures(machine, docker)?);
     }
     if wants(Group::Domains) {
         tell("start with 10,000 and 100,000 domains");
         figures.extend(domains(machine)?);
     }
-    if groups.iter().any(|group| !matches!(group, Group::Start | Group::Domains)) {
+    let brief = |group: &Group| matches!(group, Group::Start | Group::Docker | Group::Domains);
+    if !groups.iter().all(brief) {
         let squid = SquidAlone::start(machine)?;
         let mut sandbox = Sandbox::start(machine, ALLOWED)?;
         if wants(Group::Socket) {
@@ -168,22 +179,6 @@ fn start(machine: &Machine) -> Result<Vec<Figure>> {
             .beside("bash", median(bash))
             .aiming(Target::AtMost(60.0)),
     ])
-}
-
-/// For comparison, where an engine runs that has an image: none is fetched.
-fn docker() -> Result<Option<Figure>> {
-    let Ok(images) = Command::new("docker").args(["images", "--quiet"]).output() else {
-        return Ok(None);
-    };
-    let images = String::from_utf8(images.stdout)?;
-    let Some(image) = images.lines().next() else { return Ok(None) };
-    let (mut plain, mut run) = (Vec::new(), Vec::new());
-    for _round in 0..ROUNDS {
-        plain.push(milliseconds(&mut Command::new("true"))?);
-        let mut docker = Command::new("docker");
-        run.push(milliseconds(docker.args(["run", "--rm", "--network=none", image, "true"]))?);
-    }
-    Ok(Some(Figure::new("docker-run", median(run), "ms").beside("true", median(plain))))
 }
 
 fn domains(machine: &Machine) -> Result<Vec<Figure>> {

@@ -11,6 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use xtask::docker::{Docker, HOST_VARIABLE};
 use xtask::lab::{Lab, world};
 
 use super::patiently;
@@ -76,7 +77,16 @@ impl Machine {
     pub(super) fn awf(&self) -> Command {
         let mut command = Command::new(&self.awf);
         command.args(["--log-level", "error", "--dns-servers", &world::DNS_V4.join(",")]);
+        command.args(["--runtime", "native"]);
         command.env("TMPDIR", &self.directory).current_dir(&self.directory);
+        command
+    }
+
+    /// The same with the Docker runtime: awf lets the last word count.
+    pub(super) fn awf_in_docker(&self, docker: &Docker) -> Command {
+        let mut command = self.awf();
+        command.args(["--runtime", "docker"]);
+        command.env(HOST_VARIABLE, docker.host().unwrap_or_default());
         command
     }
 
