@@ -21,12 +21,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// awf in the lab with exactly these arguments. Its logs and everything else in its temporary directory go to `scratch`.
 pub(crate) fn bare(scratch: &Scratch, arguments: &[&str]) -> Command {
+    // A subcommand must stand first.
+    let verbs = usize::from(arguments.first() == Some(&"plan"));
+    let (verb, options) = arguments.split_at(verbs);
     let mut command = lab().host_command(awf());
-    command
-        .args(runtime_options())
-        .args(arguments)
-        .env("TMPDIR", scratch.path())
-        .stdin(Stdio::null());
+    command.args(verb).args(runtime_options()).args(options);
+    command.env("TMPDIR", scratch.path()).stdin(Stdio::null());
     command
 }
 

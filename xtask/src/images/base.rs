@@ -25,12 +25,11 @@ const STRIP: &str = include_str!("strip.sh");
 
 /// The image of this name, pulled if the daemon has no such.
 pub(super) fn named(docker: &Docker, reference: &str) -> Result<Base> {
-    let id = match docker.image(reference) {
-        Some(id) => id,
-        None => {
-            step(&format!("pull {reference}"), docker.client()?.args(["pull", reference]))?;
-            docker.image(reference).context("the image is missing after it was pulled")?
-        }
+    let id = if let Some(id) = docker.image(reference) {
+        id
+    } else {
+        step(&format!("pull {reference}"), docker.client()?.args(["pull", reference]))?;
+        docker.image(reference).context("the image is missing after it was pulled")?
     };
     Ok(Base { reference: reference.to_owned(), id, complete: false })
 }
@@ -125,7 +124,7 @@ fn mirror(suite: &str) -> Result<String> {
             .output()
             .context("ask apt for its sources")?;
         let sites = String::from_utf8_lossy(&output.stdout);
-        Ok(sites.lines().next().map(str::to_owned))
+        sites.lines().next().map(location).transpose()
     };
     if let Some(site) = ask()? {
         return Ok(site);
@@ -133,6 +132,15 @@ fn mirror(suite: &str) -> Result<String> {
     // Without package lists apt does not know what its sources hold.
     step("update the package lists", Command::new("apt-get").args(["update", "-q"]))?;
     ask()?.with_context(|| format!("apt has no source of {suite}"))
+}
+
+/// The place behind a site: apt can read its mirrors from a file (apt-transport-mirror(1)), debootstrap cannot.
+fn location(site: &str) -> Result<String> {
+    let Some(file) = site.strip_prefix("mirror+file:") else { return Ok(site.to_owned()) };
+    let list = fs::read_to_string(file).with_context(|| format!("read {file}"))?;
+    let mut lines = list.lines().filter(|line| !line.starts_with('#'));
+    let mirror = lines.find_map(|line| line.split_whitespace().next());
+    Ok(mirror.with_context(|| format!("{file} names no mirror"))?.to_owned())
 }
 
 /// A directory for the time of the making.

@@ -26,7 +26,7 @@ const DATA: &str = "/var/lib/awf-lab";
 /// How the daemon is called in the `pids` file.
 const SERVER: &str = "dockerd";
 /// How long the daemon may take until it answers. Two seconds on an idle machine.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 /// What runs when a container is started: named here, so that a missing one is said before anything is started.
 pub(super) const PROGRAMS: [&str; 5] = ["dockerd", "containerd", "runc", "iptables", "docker"];
 /// Everything that shapes the daemon; see [`super::servers::TEMPLATES`].

@@ -87,7 +87,8 @@ mod servers;
 mod sink;
 
 pub use packet::{Packet, Proto};
-pub use process::{Server, tool};
+pub use process::Server;
+pub(crate) use process::tool;
 pub use servers::DOWNLOAD_BYTES;
 pub use sink::{Mark, Sink};
 

@@ -69,7 +69,7 @@ pub(crate) fn find(program: &str) -> Result<PathBuf> {
 }
 
 /// A command that finds its program by [`find`].
-pub fn tool(program: &str) -> Result<Command> {
+pub(crate) fn tool(program: &str) -> Result<Command> {
     Ok(Command::new(find(program)?))
 }
 
