@@ -1,10 +1,10 @@
 //! The lab's Docker daemon: dockerd and containerd inside the host namespace, started when somebody asks for them.
 //!
-//! Takes a lab that is up. Owns `docker*` in its state directory, `/var/lib/awf-lab/NAME` (images and containers, on a disk
-//! because overlayfs does not stack on itself) and the cgroup `awf-lab-NAME`. Gives a [`Docker`] that sees the machine's
-//! files as they are (/run included, where awf keeps what it mounts into containers) and no network but the lab.
-//! Must never touch the machine's own Docker, nor forward a packet: containers reach each other and the host namespace,
-//! the played internet only with `--network host`.
+//! Takes a lab that is up. Owns `docker*` in its state directory, `/var/lib/awf-lab/NAME` (images and containers, as a file
+//! system in one file) and the cgroup `awf-lab-NAME`. Gives a [`Docker`] that sees the machine's files as they are (/run
+//! included, where awf keeps what it mounts into containers) and no network but the lab. Must never touch the machine's own
+//! Docker, nor forward a packet: containers reach each other and the host namespace, the played internet only with
+//! `--network host`.
 
 use super::{
     Lab,
