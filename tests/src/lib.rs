@@ -46,8 +46,10 @@ pub fn docker() -> Option<Docker> {
 }
 
 /// The options that choose the runtime under test. Always given: left alone, awf looks for a daemon of the machine.
-pub fn runtime_options() -> [&'static str; 2] {
-    ["--runtime", if docker().is_some() { "docker" } else { "native" }]
+pub fn runtime_options() -> Vec<String> {
+    let Some(docker) = docker() else { return ["--runtime", "native"].map(str::to_owned).to_vec() };
+    let host = docker.host().unwrap_or_default();
+    ["--runtime", "docker", "--docker-host", host].map(str::to_owned).to_vec()
 }
 
 /// A run of awf in the lab, to be configured.

@@ -22,8 +22,9 @@ const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const LLVM: [&str; 4] = ["llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd-dev"];
 
 /// Programs that the clients tier needs, each with the package that brings it where it is missing.
-const CLIENTS: [(&str, &str); 9] = [
+const CLIENTS: [(&str, &str); 10] = [
     ("curl", "curl"),
+    ("dig", "bind9-dnsutils"),
     ("wget", "wget"),
     ("node", "nodejs"),
     ("npm", "npm"),

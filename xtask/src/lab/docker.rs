@@ -21,6 +21,12 @@ use std::{
     time::Duration,
 };
 
+/// Where networks of containers lie: away from Docker's usual 172.17.0.1, which the lab plays as an address of the internet.
+const SUBNETS: &str = r#"{
+  "bip": "192.168.77.1/24",
+  "default-address-pools": [{ "base": "192.168.128.0/17", "size": 24 }]
+}
+"#;
 /// The data of every lab's daemon.
 const DATA: &str = "/var/lib/awf-lab";
 /// How the daemon is called in the `pids` file.
@@ -101,7 +107,8 @@ impl<'a> Daemon<'a> {
                 .with_context(|| format!("make {}", directory.display()))?;
         }
         let [script, containerd] = TEMPLATES;
-        let files = [("docker.sh", script), ("containerd.toml", containerd), ("daemon.json", "{}")];
+        let files =
+            [("docker.sh", script), ("containerd.toml", containerd), ("daemon.json", SUBNETS)];
         for (name, text) in files {
             fs::write(own.join(name), text).with_context(|| format!("write {name}"))?;
         }
