@@ -126,6 +126,9 @@ async fn confine_and_run(plan: &Plan, looking: Looking, signals: &mut Signals) -
     object.standing().satisfies(plan.profile)?;
     let links = Links::attach(&object, &cgroups.agent, &cgroups.proxy, &plan.paths.pins)?;
     tracing::info!("Profile: {}", object.standing());
+    for line in plan.services.lines() {
+        tracing::info!("Opened: {line}");
+    }
     tracing::debug!("programs attached after {:?}", began.elapsed());
 
     let squid = Squid::start(proxy::Spec {
@@ -212,7 +215,7 @@ fn tell(plan: &Plan, exit: Exit, account: &Account) {
     match exit.code() {
         0 => tracing::info!("Command completed successfully"),
         code => {
-            for line in report::denials(&account.tally, &plan.allowed) {
+            for line in report::denials(&account.tally, &plan.allowed, &plan.services) {
                 tracing::warn!("{line}");
             }
             tracing::info!("Command completed with exit code: {code}");
