@@ -5,6 +5,8 @@
 
 #[path = "../src/bin/probe/target.rs"]
 mod target;
+#[path = "kernel/peer.rs"]
+mod peer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
