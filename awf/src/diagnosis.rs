@@ -30,7 +30,11 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if let Some(error) = cause.downcast_ref::<PlanError>() {
             return match error {
-                PlanError::Domains(_) | PlanError::Usage(_) | PlanError::Proxy(_) => Exit::Usage,
+                PlanError::Domains(_)
+                | PlanError::Usage(_)
+                | PlanError::Services(_)
+                | PlanError::Ports(_)
+                | PlanError::Proxy(_) => Exit::Usage,
                 PlanError::Daemon(_) => Exit::DockerUnusable,
                 PlanError::NoCgroup2 => Exit::NoCgroup2,
                 PlanError::SquidMissing => Exit::SquidMissing,

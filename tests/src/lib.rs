@@ -7,6 +7,7 @@
 
 pub mod attempts;
 pub mod bench;
+pub mod server;
 
 use std::ffi::OsString;
 use std::fs;

@@ -13,6 +13,7 @@ mod domains;
 pub mod images;
 mod limits;
 mod mounts;
+mod services;
 mod variables;
 
 pub use self::args::{Args, Request, parse};
@@ -20,6 +21,7 @@ pub use self::domains::{DomainEntry, Origin};
 pub use self::images::{DaemonAddress, Images, Supply};
 pub use self::limits::{CpuLimit, MAX_PIDS};
 pub use self::mounts::{Access, Mount};
+pub use self::services::HostAccess;
 pub use self::settings::{LogLevel, ProfileChoice, RuntimeChoice, Settings};
 pub use self::usage::UsageError;
 pub use self::variables::is_reserved;

@@ -55,6 +55,8 @@ pub enum NameSource {
     Host,
     /// The client's own CONNECT or request line.
     Request,
+    /// The address stands for this service in every run.
+    Service,
 }
 
 /// The process behind an attempt, as far as it could be told.

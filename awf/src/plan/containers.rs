@@ -17,8 +17,9 @@ use serde::Serialize;
 use super::limits::Limits;
 use super::paths::Paths;
 use super::seccomp::{Call, Calls, GROUPS, Verdict};
-use crate::cli::{Images, Supply};
-use crate::host::daemon::{Daemon, Driver};
+use crate::cli::{Images, RuntimeChoice, Settings, Supply};
+use crate::host::Host;
+use crate::host::daemon::{Daemon, DaemonError, Driver};
 use crate::proxy::child;
 use crate::runtime::native::Resource;
 
@@ -129,6 +130,34 @@ impl Containers {
             keep: facts.keep,
         }
     }
+}
+
+/// The daemon that the run uses, if any, and the line that says so.
+pub fn choose(settings: &Settings, host: &Host) -> Result<(Option<Daemon>, String), DaemonError> {
+    let native = |why: &str| (None, format!("native ({why})"));
+    let docker = |daemon: &Daemon| (Some(daemon.clone()), format!("docker ({})", daemon.address));
+    Ok(match (settings.runtime, &host.daemon) {
+        (RuntimeChoice::Native, _) => native("as asked for"),
+        (RuntimeChoice::Auto, Some(Ok(daemon))) => {
+            match missing_image(&settings.images, daemon) {
+                Some(image) => native(&format!("the Docker daemon has no image {image}")),
+                None => docker(daemon),
+            }
+        }
+        (RuntimeChoice::Auto, Some(Err(error))) => native(&error.to_string()),
+        (RuntimeChoice::Auto | RuntimeChoice::Docker, None) => native("nobody asked"),
+        (RuntimeChoice::Docker, Some(daemon)) => docker(daemon.as_ref().map_err(Clone::clone)?),
+    })
+}
+
+/// An image that is neither there nor to be had, which is no reason to fail where the other runtime does as well.
+fn missing_image(images: &Images, daemon: &Daemon) -> Option<String> {
+    let obtainable = |image: &String| match images.supply {
+        Supply::Build => images.is_own(image) || images.has_registry(image),
+        Supply::Pull => images.has_registry(image),
+        Supply::Present => false,
+    };
+    images.wanted().into_iter().find(|image| !daemon.images.contains(image) && !obtainable(image))
 }
 
 fn labels(run: &str, role: &str) -> HashMap<String, String> {

@@ -10,24 +10,27 @@ pub mod limits;
 pub mod mounts;
 pub mod paths;
 pub mod seccomp;
+pub mod services;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::{self, Images, Settings, Supply, UsageError};
+use crate::cli::{self, Settings, UsageError};
+use crate::enforce::contents::TooManyRanges;
 use crate::enforce::profile;
 use crate::enforce::{Contents, Standing};
-use crate::host::{Daemon, DaemonError, Host};
-use crate::policy::{EntryError, List, Policy};
+use crate::host::{DaemonError, Host};
+use crate::policy::{EntryError, List, Policy, Service, Services};
 use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
 use containers::Containers;
 use limits::Limits;
 use mounts::{Custom, Facts};
 use paths::Paths;
+use services::ServiceError;
 
 /// What a run draws by luck.
 #[derive(Clone, Debug)]
@@ -47,6 +50,10 @@ pub struct Plan {
     pub id: String,
     /// What may leave.
     pub policy: Policy,
+    /// What is opened of this machine and of containers.
+    pub services: Services,
+    /// This machine's IPv4 addresses, where its services may listen.
+    pub own_addresses: Vec<Ipv4Addr>,
     /// The allow list as the user wrote it, for the report.
     pub allowed: Vec<String>,
     /// What the kernel is told.
@@ -98,6 +105,12 @@ pub enum PlanError {
     /// Asked for a runtime that this machine does not have.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// A service cannot be opened.
+    #[error(transparent)]
+    Services(#[from] ServiceError),
+    /// Too many ports are opened.
+    #[error(transparent)]
+    Ports(#[from] TooManyRanges),
     /// No cgroup2.
     #[error(
         "no writable cgroup v2 hierarchy: mount one (mount -t cgroup2 none /sys/fs/cgroup/unified) or boot with \
@@ -114,7 +127,7 @@ pub enum PlanError {
 impl Plan {
     /// Decides everything.
     pub fn make(settings: &Settings, host: &Host, draw: &Draw) -> Result<Self, PlanError> {
-        let (daemon, runtime) = runtime(settings, host)?;
+        let (daemon, runtime) = containers::choose(settings, host)?;
         let entries = |list: &[cli::DomainEntry]| -> Vec<String> {
             list.iter().map(|entry| entry.text.clone()).collect()
         };
@@ -133,10 +146,13 @@ impl Plan {
         let driver = daemon.as_ref().map(|daemon| daemon.driver);
         let paths = Paths::new(&draw.id, settings, host, (cgroup, driver));
         let resolvers = settings.dns_servers.clone().unwrap_or_else(|| host.resolvers.clone());
+        // Nothing runs it yet.
+        let api_proxy = false;
+        let (services, openness) = services::services(settings, host, &policy, api_proxy)?;
         let limits = Limits::of(settings, cgroup, host.open_files);
-        let (agent, mut notices) = agent(settings, host, &paths, &limits);
-        notices
-            .splice(0..0, host.notices.iter().chain(&settings.notices).chain(&warnings).cloned());
+        let (agent, mut notices) = agent(settings, host, &services, (&paths, &limits));
+        let known = host.notices.iter().chain(&settings.notices).chain(&warnings);
+        notices.splice(0..0, known.chain(&openness).cloned());
         notices.extend(limits.notices.iter().cloned());
         let squid_child = squid_child(squid, host, &paths);
         let containers = daemon.map(|daemon| {
@@ -154,12 +170,15 @@ impl Plan {
             containers,
             runtime,
             contents: Contents::of(&policy, &resolvers, &host.own_addresses)
+                .opening(&services)?
                 .for_kernel(host.kernel.version),
             standing: Standing::expected(settings.profile, host),
             profile: settings.profile,
             squid: render(&policy, draw, &resolvers, &paths)?,
             squid_child,
             policy,
+            services,
+            own_addresses: host.own_addresses.iter().filter_map(v4).collect(),
             allowed,
             agent,
             limits,
@@ -183,6 +202,7 @@ impl Plan {
             profile: &'a Standing,
             coverage: Vec<profile::Cover>,
             policy: &'a Policy,
+            services: &'a Services,
             squid_conf: &'a str,
             command: Vec<String>,
             working_directory: &'a Path,
@@ -206,6 +226,7 @@ impl Plan {
             profile: &self.standing,
             coverage: profile::covers(self.standing.profile),
             policy: &self.policy,
+            services: &self.services,
             squid_conf: &conf,
             command: self.agent.argv.iter().map(text).collect(),
             working_directory: &self.agent.cwd,
@@ -226,36 +247,6 @@ impl Plan {
     }
 }
 
-/// The daemon that the run uses, if any, and the line that says so.
-fn runtime(settings: &Settings, host: &Host) -> Result<(Option<Daemon>, String), DaemonError> {
-    let native = |why: &str| (None, format!("native ({why})"));
-    let docker = |daemon: &Daemon| (Some(daemon.clone()), format!("docker ({})", daemon.address));
-    Ok(match (settings.runtime, &host.daemon) {
-        (cli::RuntimeChoice::Native, _) => native("as asked for"),
-        (cli::RuntimeChoice::Auto, Some(Ok(daemon))) => {
-            match missing_image(&settings.images, daemon) {
-                Some(image) => native(&format!("the Docker daemon has no image {image}")),
-                None => docker(daemon),
-            }
-        }
-        (cli::RuntimeChoice::Auto, Some(Err(error))) => native(&error.to_string()),
-        (cli::RuntimeChoice::Auto | cli::RuntimeChoice::Docker, None) => native("nobody asked"),
-        (cli::RuntimeChoice::Docker, Some(daemon)) => {
-            docker(daemon.as_ref().map_err(Clone::clone)?)
-        }
-    })
-}
-
-/// An image that is neither there nor to be had, which is no reason to fail where the other runtime does as well.
-fn missing_image(images: &Images, daemon: &Daemon) -> Option<String> {
-    let obtainable = |image: &String| match images.supply {
-        Supply::Build => images.is_own(image) || images.has_registry(image),
-        Supply::Pull => images.has_registry(image),
-        Supply::Present => false,
-    };
-    images.wanted().into_iter().find(|image| !daemon.images.contains(image) && !obtainable(image))
-}
-
 fn squid_child(squid: PathBuf, host: &Host, paths: &Paths) -> child::Spec {
     child::Spec {
         cgroup_procs: paths.proxy_cgroup.join("cgroup.procs"),
@@ -265,6 +256,13 @@ fn squid_child(squid: PathBuf, host: &Host, paths: &Paths) -> child::Spec {
         config: paths.proxy.join("squid.conf"),
         // Squid takes letters and digits only.
         service: paths.id.chars().filter(char::is_ascii_alphanumeric).collect(),
+    }
+}
+
+fn v4(address: &IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
     }
 }
 
@@ -301,10 +299,10 @@ fn render(
 fn agent(
     settings: &Settings,
     host: &Host,
-    paths: &Paths,
-    limits: &Limits,
+    services: &Services,
+    (paths, limits): (&Paths, &Limits),
 ) -> (AgentSpec, Vec<String>) {
-    let environment = environment::agent_environment(settings, host);
+    let environment = environment::agent_environment(settings, host, services);
     let custom: Vec<Custom> = settings
         .mounts
         .iter()
@@ -324,7 +322,7 @@ fn agent(
         uid: host.agent.uid,
         gid: host.agent.gid,
         hostname: HOSTNAME,
-        hosts: &hosts_file(),
+        hosts: &hosts_file(services),
         resolv_conf: &resolv_conf(),
         passwd: &host.accounts,
         group: &host.groups,
@@ -362,11 +360,13 @@ fn agent(
 /// Name of the sandbox to itself, the original's container name.
 const HOSTNAME: &str = "awf-agent";
 
-fn hosts_file() -> String {
+fn hosts_file(services: &Services) -> String {
     let agent = addresses::AGENT;
-    format!(
+    let own = format!(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{agent}\t{HOSTNAME}\n"
-    )
+    );
+    let line = |service: &Service| format!("{}\t{}\n", service.address, service.names.join(" "));
+    own + &services.iter().map(line).collect::<String>()
 }
 
 /// Any address would do: the kernel leads port 53 to the name door. `ndots:0` spares search-domain detours.

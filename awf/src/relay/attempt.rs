@@ -143,6 +143,16 @@ impl Ending {
         }
     }
 
+    /// Bytes passed to a service.
+    pub(super) fn served(decision: &Decision) -> Self {
+        Self { layer: Layer::Relay, ..Self::allowed(decision, None) }
+    }
+
+    /// A service did not take the connection.
+    pub(super) fn unserved(decision: &Decision, reason: String) -> Self {
+        Self { verdict: Verdict::Error, reason, ..Self::served(decision) }
+    }
+
     /// The way to Squid, or from Squid to the origin, failed.
     pub(super) fn failed(decision: &Decision, failure: &Failure) -> Self {
         let (verdict, layer, rule) = match failure {

@@ -1,9 +1,9 @@
-//! Step 6 of 9: from the doors to Squid. Takes redirected connections, learns whom they are for, and lets through what the
-//! policy and Squid both allow.
+//! Step 6 of 9: from the doors to Squid and to services. Takes redirected connections, learns whom they are for, and lets
+//! through what the policy and Squid both allow, and what is opened of this machine and of containers.
 //!
 //! Owns: the connections, from accept to the record of their end. Every name is judged twice, here by the `Policy` itself
 //! and by Squid from the configuration derived from it; an attempt passes only if both say yes, so neither a mistake in the
-//! rendering nor a quirk of Squid's parsing can widen the policy. Must never: connect to anything but Squid, trust the
+//! rendering nor a quirk of Squid's parsing can widen the policy. Must never: connect to anything but Squid and services, trust the
 //! address a client connected to, or let bytes pass whose destination is not known by name.
 
 pub mod client_hello;
@@ -14,6 +14,7 @@ pub mod capacity;
 mod attempt;
 mod explicit;
 mod first_bytes;
+mod service;
 mod transparent;
 mod upstream;
 
@@ -31,8 +32,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::doors::names::NameTable;
 use crate::observe::journal::Journal;
-use crate::policy::Policy;
+use crate::policy::{Decision, Policy, Scheme};
 use attempt::{Attempt, Ending};
+pub use service::Reach;
 pub use upstream::Upstream;
 
 /// Denied attempts that wait to be shown to Squid for its log. More are on our own record only.
@@ -54,6 +56,7 @@ pub struct Relay {
     names: Arc<NameTable>,
     policy: Arc<Policy>,
     upstream: Upstream,
+    reach: Reach,
     journal: Arc<Journal>,
     connections: Arc<Semaphore>,
     markers: Arc<Semaphore>,
@@ -67,7 +70,7 @@ impl Relay {
         origins: Origins,
         names: Arc<NameTable>,
         policy: Arc<Policy>,
-        upstream: Upstream,
+        (upstream, reach): (Upstream, Reach),
         journal: Arc<Journal>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -75,6 +78,7 @@ impl Relay {
             names,
             policy,
             upstream,
+            reach,
             journal,
             connections: Arc::new(Semaphore::new(capacity::connections())),
             markers: Arc::new(Semaphore::new(MARKERS)),
@@ -128,6 +132,7 @@ impl Relay {
                 match door {
                     Door::Transparent => transparent::serve(&self, &mut attempt, client).await,
                     Door::Proxy => explicit::serve(&self, &mut attempt, client).await,
+                    Door::Service => service::serve(&self, &mut attempt, client).await,
                     Door::Name => Ending::internal("the name door does not lead to the relay"),
                 }
             })
@@ -148,6 +153,15 @@ impl Relay {
         let _gone = origins.remove(&key).is_err();
         drop(origins);
         Some(origin)
+    }
+
+    /// Judges a request for a domain. Where no list could allow what it asks for, the reason names the flag that would.
+    fn decide(&self, host: &str, port: u16, scheme: Scheme) -> Decision {
+        let decision = self.policy.decide(host, port, scheme);
+        match self.reach.why_closed(host, port).filter(|_reason| !decision.allow) {
+            Some(reason) => Decision { reason, ..decision },
+            None => decision,
+        }
     }
 
     /// The name the agent resolved to get this address.

@@ -155,6 +155,9 @@ async fn confine_and_run(
     object.standing().satisfies(plan.profile)?;
     let links = Links::attach(&object, &cgroups.agent, &cgroups.proxy, &plan.paths.pins)?;
     tracing::info!("Profile: {}", object.standing());
+    for line in plan.services.lines() {
+        tracing::info!("Opened: {line}");
+    }
     tracing::debug!("programs attached after {:?}", began.elapsed());
 
     let squid = start_squid(plan, engine.as_ref());
@@ -269,7 +272,7 @@ fn tell(plan: &Plan, exit: Exit, account: &Account) {
     match exit.code() {
         0 => tracing::info!("Command completed successfully"),
         code => {
-            for line in report::denials(&account.tally, &plan.allowed) {
+            for line in report::denials(&account.tally, &plan.allowed, &plan.services) {
                 tracing::warn!("{line}");
             }
             tracing::info!("Command completed with exit code: {code}");

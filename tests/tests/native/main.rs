@@ -8,6 +8,7 @@ mod environment;
 mod files;
 mod many;
 mod records;
+mod services;
 mod sockets;
 mod streams;
 mod words;

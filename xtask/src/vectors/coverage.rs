@@ -55,6 +55,12 @@ const CONVERSATIONS: &[Conversations] = &[
         layer: "guard on the proxy",
     },
     Conversations {
+        what: "Other ports and hosts by way of an opened service",
+        module: "services",
+        recorded: "all",
+        layer: "kernel programs, doors",
+    },
+    Conversations {
         what: "Records: forging, hiding, flooding",
         module: "forgery",
         recorded: "some",
@@ -75,6 +81,11 @@ const LIMITS: &[Limit] = &[
         what: "Data sent to an allowed host",
         is_observed: true,
         why: "the record has the process, the name and the bytes each way",
+    },
+    Limit {
+        what: "What a service of this machine or of a container does for the command once its port is opened",
+        is_observed: true,
+        why: "it acts outside the sandbox; the record has the process, the port and the bytes each way",
     },
     Limit {
         what: "Names of subdomains below an allowed wildcard",

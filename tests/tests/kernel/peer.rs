@@ -1,0 +1,101 @@
+//! A container behind the service door, as the programs and the relay alone serve it: Docker, which would tell of one, is not
+//! needed. An address of the lab's host namespace plays it.
+
+use std::fs::{self, File};
+use std::sync::Arc;
+use std::time::Duration;
+
+use awf::doors::names::NameTable;
+use awf::enforce::Object;
+use awf::observe::journal::Journal;
+use awf::plan::addresses;
+use awf::policy::{Opening, Policy, PortRange, Rule, Service, Services, Target};
+use awf::proxy::{Ports, State};
+use awf::relay::{Reach, Relay, Upstream};
+use awf_common::decide::Door;
+use awf_tests::bench::Bench;
+use awf_tests::server::Server;
+use awf_tests::{Scratch, lab};
+use serde_json::Value;
+use tokio::sync::{oneshot, watch};
+use xtask::lab::world;
+
+use crate::{TcpListener, contents, run};
+
+fn services() -> Services {
+    let rule = Rule::AllowPeer("allow-topology-peer-1");
+    Services::new(vec![Service {
+        names: vec!["gateway".to_owned()],
+        address: addresses::FIRST_PEER,
+        openings: vec![Opening { ports: PortRange::single(10_200), rule }],
+        target: Target::Peer(world::HOST_V4.parse().unwrap()),
+    }])
+}
+
+#[test]
+fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
+    let bench = Bench::new("peer");
+    let [peer, closed] =
+        ["10200", "10201"].map(|port| Server::at(&format!("{}:{port}", world::HOST_V4)));
+    let decoy = Server::at("127.0.0.1:10200");
+    let services = services();
+    let mut object = Object::load(&contents().opening(&services).unwrap()).unwrap();
+    let _links = bench.attach(&object);
+    let scratch = Scratch::new("peer-record");
+    let file = scratch.path().join("egress.jsonl");
+    File::create(&file).unwrap();
+    let journal = Journal::open("run".into(), &file).unwrap();
+    journal.begin();
+    // There is no Squid: nothing here may want one.
+    let (_state, state) = watch::channel(State::Starting);
+    let upstream =
+        Upstream { ports: Ports { tunnel: 1, forward: 1, accel: 1 }, key: "".into(), state };
+    let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX).unwrap();
+    let relay = Relay::new(
+        object.take_origins().unwrap(),
+        Arc::new(names),
+        Arc::new(Policy::default()),
+        (upstream, Reach { services: Arc::new(services), own: Vec::new() }),
+        Arc::clone(&journal),
+    );
+    let door = lab().in_host(|| Ok(TcpListener::bind("127.65.87.70:3")?)).unwrap();
+    door.set_nonblocking(true).unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let output = std::thread::scope(|scope| {
+        // The loader's namespace is that of its thread, so the relay runs on one in the lab.
+        scope.spawn(|| {
+            lab().in_host(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(async {
+                    let door = tokio::net::TcpListener::from_std(door)?;
+                    tokio::select! {
+                        () = Arc::clone(&relay).serve(Door::Service, door) => {}
+                        _stop = stopped => {}
+                    }
+                    relay.close(Duration::from_secs(2)).await;
+                    Ok(())
+                })
+            })
+        });
+        let get = |port| format!("curl -sS -m 5 http://172.30.0.100:{port}/; ");
+        let output = run(bench.agent(), &(get(10_200) + &get(10_201) + "true"));
+        stop.send(()).unwrap();
+        output
+    });
+    assert_eq!(String::from_utf8_lossy(&output.stdout), peer.page(), "{output:?}");
+    assert!(decoy.heard().is_empty() && closed.heard().is_empty(), "{decoy:?} {closed:?}");
+    journal.close();
+    let record = fs::read_to_string(&file).unwrap();
+    let record: Value = serde_json::from_str(record.trim_end()).expect("one record");
+    for (field, value) in [
+        ("verdict", "allow"),
+        ("layer", "relay"),
+        ("rule", "allow-topology-peer-1"),
+        ("name", "gateway"),
+        ("name_source", "service"),
+        ("address", "172.30.0.100"),
+    ] {
+        assert_eq!(record[field], value, "{record}");
+    }
+    assert_eq!(record["port"], 10_200);
+}
