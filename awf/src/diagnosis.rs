@@ -5,6 +5,7 @@ use std::io;
 use crate::cli::UsageError;
 use crate::enforce::EnforceError;
 use crate::exit::Exit;
+use crate::host::DaemonError;
 use crate::host::privilege::PrivilegeError;
 use crate::plan::PlanError;
 use crate::proxy::ports::NoPort;
@@ -27,6 +28,9 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if cause.is::<NoPort>() {
             return Exit::PortTaken;
+        }
+        if cause.is::<DaemonError>() {
+            return Exit::DockerUnusable;
         }
         if let Some(error) = cause.downcast_ref::<PlanError>() {
             return match error {

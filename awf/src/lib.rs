@@ -125,9 +125,14 @@ fn decide(args: &Args, privileged: bool) -> Result<Plan> {
         host::privilege::ensure_root(&caller)?;
     }
     let mut host = Host::inspect(caller)?;
-    if settings.runtime != RuntimeChoice::Native {
+    if settings.runtime != RuntimeChoice::Native || !settings.peers.is_empty() {
         let images = &settings.images;
-        host.daemon = Some(host::daemon::ask(&images.daemon, &images.wanted()));
+        let daemon = host::daemon::ask(&images.daemon, &images.wanted());
+        if !settings.peers.is_empty() {
+            host.peers =
+                host::daemon::peers(daemon.as_ref().map_err(Clone::clone)?, &settings.peers)?;
+        }
+        host.daemon = Some(daemon);
     }
     let draw = draw()?;
     Ok(Plan::make(&settings, &host, &draw)?)

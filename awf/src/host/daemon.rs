@@ -5,7 +5,6 @@
 //! nothing. Which daemons are refused, and why, is [`DaemonError`].
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bollard::models::{
@@ -16,6 +15,7 @@ use nix::sys::utsname::uname;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::Peer;
 use crate::cli::DaemonAddress;
 
 /// The first version of the interface with private cgroup namespaces: Docker Engine 20.10.
@@ -48,17 +48,6 @@ pub enum Driver {
     Cgroupfs,
     /// systemd, by slices and scopes.
     Systemd,
-}
-
-/// A container that the command may reach.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PeerFacts {
-    /// Its name.
-    pub name: String,
-    /// Its address on the first network that has one.
-    pub address: Ipv4Addr,
-    /// The TCP ports it exposes.
-    pub ports: Vec<u16>,
 }
 
 /// Why the daemon cannot be used. Each says what to do.
@@ -142,7 +131,7 @@ pub fn ask(address: &DaemonAddress, wanted: &[String]) -> Result<Daemon, DaemonE
 }
 
 /// Looks containers up by name. Blocks, as [`ask`].
-pub fn peers(daemon: &Daemon, names: &[String]) -> Result<Vec<PeerFacts>, DaemonError> {
+pub fn peers(daemon: &Daemon, names: &[String]) -> Result<Vec<Peer>, DaemonError> {
     within_reach(&daemon.address, async {
         let docker = connect(&daemon.address, daemon.api_minor)
             .map_err(|error| silent(&daemon.address, error))?;
@@ -216,7 +205,7 @@ fn judge(info: &SystemInfo, release: &str) -> Result<Driver, DaemonError> {
     }
 }
 
-fn peer(name: &str, found: ContainerInspectResponse) -> Result<PeerFacts, String> {
+fn peer(name: &str, found: ContainerInspectResponse) -> Result<Peer, String> {
     if !found.state.and_then(|state| state.running).unwrap_or(false) {
         return Err("the container does not run; start it before awf".to_owned());
     }
@@ -230,7 +219,7 @@ fn peer(name: &str, found: ContainerInspectResponse) -> Result<PeerFacts, String
         .filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok())
         .collect();
     ports.sort_unstable();
-    Ok(PeerFacts { name: name.to_owned(), address, ports })
+    Ok(Peer { name: name.to_owned(), address, ports })
 }
 
 fn release() -> String {

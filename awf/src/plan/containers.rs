@@ -138,12 +138,10 @@ pub fn choose(settings: &Settings, host: &Host) -> Result<(Option<Daemon>, Strin
     let docker = |daemon: &Daemon| (Some(daemon.clone()), format!("docker ({})", daemon.address));
     Ok(match (settings.runtime, &host.daemon) {
         (RuntimeChoice::Native, _) => native("as asked for"),
-        (RuntimeChoice::Auto, Some(Ok(daemon))) => {
-            match missing_image(&settings.images, daemon) {
-                Some(image) => native(&format!("the Docker daemon has no image {image}")),
-                None => docker(daemon),
-            }
-        }
+        (RuntimeChoice::Auto, Some(Ok(daemon))) => match missing_image(&settings.images, daemon) {
+            Some(image) => native(&format!("the Docker daemon has no image {image}")),
+            None => docker(daemon),
+        },
         (RuntimeChoice::Auto, Some(Err(error))) => native(&error.to_string()),
         (RuntimeChoice::Auto | RuntimeChoice::Docker, None) => native("nobody asked"),
         (RuntimeChoice::Docker, Some(daemon)) => docker(daemon.as_ref().map_err(Clone::clone)?),
