@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::api_targets::ApiTargets;
 use super::args::Args;
 use super::domains::{self, DomainEntry};
 use super::limits::{self, CpuLimit};
@@ -23,6 +24,10 @@ pub const DEFAULT_MEMORY_BYTES: u64 = 6 << 30;
 
 /// Processes of the command unless said otherwise, the original's.
 pub const DEFAULT_PIDS: u64 = 1000;
+
+/// What to say to `--enable-api-proxy`, which the original needed once.
+const ENABLED_ALREADY: &str =
+    "--enable-api-proxy is deprecated and not needed: the API proxy serves whose key is there";
 
 /// Everything the user asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +46,8 @@ pub struct Settings {
     pub env_file: Variables,
     /// Names of `--exclude-env`.
     pub excluded: BTreeSet<String>,
+    /// Where the API proxy sends requests.
+    pub api: ApiTargets,
     /// Mounts, no two with the same target.
     pub mounts: Vec<Mount>,
     /// Where the command starts; `None` means the workspace.
@@ -140,6 +147,9 @@ impl Settings {
             Some(path) => variables::from_file(&caller.cwd.join(path), &mut notices)?,
             None => Variables::new(),
         };
+        if args.api.enable_api_proxy {
+            notices.push(ENABLED_ALREADY.to_owned());
+        }
         let directory = |flag, text: &Option<String>| {
             text.as_deref().map(|text| directories::writable(flag, text, caller)).transpose()
         };
@@ -152,6 +162,7 @@ impl Settings {
             env_all: args.env_all,
             env_file,
             excluded: variables::excluded(&args.exclude_env)?,
+            api: ApiTargets::resolve(&args.api, &caller.env)?,
             mounts: mounts::all(&args.mount, caller)?,
             container_workdir: args.container_workdir.as_deref().map(inside).transpose()?,
             work_dir: directory("--work-dir", &args.work_dir)?,
@@ -263,6 +274,7 @@ mod tests {
             env_all: false,
             env_file: Variables::new(),
             excluded: BTreeSet::new(),
+            api: ApiTargets::default(),
             mounts: Vec::new(),
             container_workdir: None,
             work_dir: None,
@@ -293,6 +305,7 @@ mod tests {
             "A=1",
             "--env-all",
             "--exclude-env=X",
+            "--openai-api-target=o.example",
             "-v",
             "/etc:/e:ro",
             "--container-workdir=/e",
@@ -314,6 +327,7 @@ mod tests {
         assert_eq!(settings.dns_servers, Some(vec!["9.9.9.9".parse().unwrap()]));
         assert_eq!((settings.env["A"].as_str(), settings.env_all), ("1", true));
         assert!(settings.excluded.contains("X"));
+        assert_eq!(settings.api.openai.host.as_deref(), Some("o.example"));
         assert_eq!(settings.mounts.len(), 1);
         assert_eq!(settings.container_workdir, Some("/e".into()));
         assert_eq!(settings.work_dir, Some("/tmp/awf-none".into()));

@@ -17,8 +17,11 @@ pub const PROXY_PORT: u16 = 3128;
 /// with `AI_ADDRCONFIG` (RFC 3493) believe a host with loopback alone to be offline.
 pub const AGENT: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 20);
 
-/// Where the API proxy will be: the original's address, which programs inside must not proxy.
+/// Where the API proxy is: the original's address, which programs inside must not proxy.
 pub const API_PROXY: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 30);
+
+/// First port of [`API_PROXY`], the original's; each service has one of its own from here on.
+pub const API_PROXY_PORT: u16 = 10000;
 
 /// First address of the range from which the name door answers. RFC 2544 sets it aside for
 /// benchmarks, so no real destination hides behind it.

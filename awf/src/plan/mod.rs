@@ -4,6 +4,7 @@
 //! Must never: change anything on the machine. Before: policy. After: enforce.
 
 pub mod addresses;
+pub mod api_proxy;
 pub mod environment;
 pub mod limits;
 pub mod mounts;
@@ -23,6 +24,7 @@ use crate::host::Host;
 use crate::policy::{EntryError, List, Policy};
 use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
+use api_proxy::ApiProxyPlan;
 use limits::Limits;
 use mounts::{Custom, Facts};
 use paths::Paths;
@@ -47,6 +49,8 @@ pub struct Plan {
     pub policy: Policy,
     /// The allow list as the user wrote it, for the report.
     pub allowed: Vec<String>,
+    /// What the API proxy serves.
+    pub api: ApiProxyPlan,
     /// What the kernel is told.
     pub contents: Contents,
     /// The profile this machine should give.
@@ -117,8 +121,10 @@ impl Plan {
             list.iter().map(|entry| entry.text.clone()).collect()
         };
         let allowed = entries(&settings.allow);
+        let api = ApiProxyPlan::decide(settings, host, &draw.id);
+        let allow = [&*allowed, &*api.entries()].concat();
         let (policy, warnings) =
-            Policy::resolve(&allowed, &entries(&settings.block)).map_err(|errors| {
+            Policy::resolve(&allow, &entries(&settings.block)).map_err(|errors| {
                 PlanError::Domains(errors.iter().map(|error| located(error, settings)).collect())
             })?;
         let cgroup = host.cgroup2.as_ref().filter(|mount| mount.writable);
@@ -127,9 +133,9 @@ impl Plan {
         let paths = Paths::new(&draw.id, settings, host, cgroup);
         let resolvers = settings.dns_servers.clone().unwrap_or_else(|| host.resolvers.clone());
         let limits = Limits::of(settings, cgroup, host.open_files);
-        let (agent, mut notices) = agent(settings, host, &paths, &limits);
-        notices
-            .splice(0..0, host.notices.iter().chain(&settings.notices).chain(&warnings).cloned());
+        let (agent, mut notices) = agent(settings, host, &paths, (&limits, &api));
+        let earlier = host.notices.iter().chain(&settings.notices).chain(&warnings);
+        notices.splice(0..0, earlier.chain(&api.notices).cloned());
         notices.extend(limits.notices.iter().cloned());
         Ok(Self {
             contents: Contents::of(&policy, &resolvers, &host.own_addresses)
@@ -148,6 +154,7 @@ impl Plan {
             },
             policy,
             allowed,
+            api,
             agent,
             limits,
             ports: draw.ports,
@@ -168,6 +175,7 @@ impl Plan {
             profile: &'a Standing,
             coverage: Vec<profile::Cover>,
             policy: &'a Policy,
+            api_proxy: serde_json::Value,
             squid_conf: &'a str,
             command: Vec<String>,
             working_directory: &'a Path,
@@ -189,6 +197,7 @@ impl Plan {
             profile: &self.standing,
             coverage: profile::covers(self.standing.profile),
             policy: &self.policy,
+            api_proxy: self.api.explain(),
             squid_conf: &conf,
             command: self.agent.argv.iter().map(text).collect(),
             working_directory: &self.agent.cwd,
@@ -243,9 +252,9 @@ fn agent(
     settings: &Settings,
     host: &Host,
     paths: &Paths,
-    limits: &Limits,
+    (limits, api): (&Limits, &ApiProxyPlan),
 ) -> (AgentSpec, Vec<String>) {
-    let environment = environment::agent_environment(settings, host);
+    let environment = environment::agent_environment(settings, host, api);
     let custom: Vec<Custom> = settings
         .mounts
         .iter()
@@ -276,7 +285,9 @@ fn agent(
         run: &paths.id,
         mount_points: &host.mount_points,
         sockets_guarded: false,
-        gemini: false,
+        gemini: api.routes.iter().any(|route| {
+            matches!(route.provider, api_proxy::Provider::Gemini | api_proxy::Provider::Vertex)
+        }),
     };
     let pair = |(name, value): (String, String)| (Text::from(name), Text::from(value));
     let mounts = mounts::mounts(&facts, &look);
