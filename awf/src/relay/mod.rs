@@ -33,7 +33,10 @@ use crate::doors::names::NameTable;
 use crate::observe::journal::Journal;
 use crate::policy::Policy;
 use attempt::{Attempt, Ending};
+pub(crate) use first_bytes::{Unclear, read_head};
+pub(crate) use transparent::say;
 pub use upstream::Upstream;
+pub(crate) use upstream::{Failure, Tag};
 
 /// Denied attempts that wait to be shown to Squid for its log. More are on our own record only.
 const MARKERS: usize = 64;
