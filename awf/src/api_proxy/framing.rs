@@ -51,10 +51,8 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, fields: &[&str], expected: Option<&str>) {
-        let head = format!(
-            "{line}\r\n{}\r\n",
-            fields.iter().map(|f| format!("{f}\r\n")).collect::<String>()
-        );
+        let lines: Vec<&str> = [line].into_iter().chain(fields.iter().copied()).collect();
+        let head = format!("{}\r\n\r\n", lines.join("\r\n"));
         let found = fault(head.as_bytes());
         assert_eq!(found.is_some(), expected.is_some(), "{head:?}: {found:?}");
         assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()), "{found:?}");

@@ -29,8 +29,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api_proxy::{ApiProxy, Visit};
 use crate::doors::names::NameTable;
 use crate::observe::journal::Journal;
+use crate::plan::addresses;
+use crate::plan::api_proxy::Provider;
 use crate::policy::Policy;
 use attempt::{Attempt, Ending};
 pub(crate) use first_bytes::{Unclear, read_head};
@@ -57,6 +60,7 @@ pub struct Relay {
     names: Arc<NameTable>,
     policy: Arc<Policy>,
     upstream: Upstream,
+    api: Arc<ApiProxy>,
     journal: Arc<Journal>,
     connections: Arc<Semaphore>,
     markers: Arc<Semaphore>,
@@ -70,7 +74,7 @@ impl Relay {
         origins: Origins,
         names: Arc<NameTable>,
         policy: Arc<Policy>,
-        upstream: Upstream,
+        (upstream, api): (Upstream, Arc<ApiProxy>),
         journal: Arc<Journal>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -78,6 +82,7 @@ impl Relay {
             names,
             policy,
             upstream,
+            api,
             journal,
             connections: Arc::new(Semaphore::new(capacity::connections())),
             markers: Arc::new(Semaphore::new(MARKERS)),
@@ -124,8 +129,14 @@ impl Relay {
             self.journal.stray(peer);
             return;
         };
-        let mut attempt = Attempt::new(origin, peer);
         let cut = self.cut.clone();
+        if is_for_api_proxy(&origin) {
+            // It keeps the record of its requests itself, also when it is cut.
+            let serving = Arc::clone(&self.api).serve(client, Visit::of(&origin, peer));
+            let _cut = cut.run_until_cancelled(serving).await.is_none();
+            return;
+        }
+        let mut attempt = Attempt::new(origin, peer);
         let ending = cut
             .run_until_cancelled(async {
                 match door {
@@ -173,4 +184,9 @@ impl Relay {
             drop(permit);
         });
     }
+}
+
+/// Whether a connection was made to one of the API proxy's ports.
+fn is_for_api_proxy(origin: &Origin) -> bool {
+    Ipv4Addr::from(origin.address) == addresses::API_PROXY && Provider::at(origin.port).is_some()
 }

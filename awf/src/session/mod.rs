@@ -126,6 +126,9 @@ async fn confine_and_run(plan: &Plan, looking: Looking, signals: &mut Signals) -
     object.standing().satisfies(plan.profile)?;
     let links = Links::attach(&object, &cgroups.agent, &cgroups.proxy, &plan.paths.pins)?;
     tracing::info!("Profile: {}", object.standing());
+    if let Some(summary) = plan.api.summary() {
+        tracing::info!("{summary}");
+    }
     tracing::debug!("programs attached after {:?}", began.elapsed());
 
     let squid = Squid::start(proxy::Spec {

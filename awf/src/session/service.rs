@@ -12,6 +12,7 @@ use aya::maps::{MapData, RingBuf};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
+use crate::api_proxy::{ApiProxy, Way};
 use crate::doors::Doors;
 use crate::doors::name::NameDoor;
 use crate::doors::names::NameTable;
@@ -67,11 +68,17 @@ impl Service {
         let policy = Arc::new(plan.policy.clone());
         let upstream =
             Upstream { ports: plan.ports, key: Arc::from(plan.key.as_str()), state: squid.state() };
+        let api = ApiProxy::new(
+            plan.api.clone(),
+            Arc::clone(&policy),
+            Way::Squid(upstream.clone()),
+            Arc::clone(&journal),
+        );
         let relay = Relay::new(
             object.take_origins()?,
             Arc::clone(&names),
             Arc::clone(&policy),
-            upstream,
+            (upstream, api),
             Arc::clone(&journal),
         );
         let name_door = Arc::new(name_door(&names, policy, Arc::clone(&journal)));
@@ -138,6 +145,8 @@ fn name_door(names: &Arc<NameTable>, policy: Arc<Policy>, journal: Arc<Journal>)
         ("squid-proxy".to_owned(), addresses::PROXY),
         ("awf-squid".to_owned(), addresses::PROXY),
         ("awf-agent".to_owned(), addresses::AGENT),
+        ("api-proxy".to_owned(), addresses::API_PROXY),
+        ("awf-api-proxy".to_owned(), addresses::API_PROXY),
     ]
     .into();
     let judge = Arc::clone(&policy);

@@ -22,7 +22,8 @@ fn parsed(answer: &str) -> (u16, Value) {
     let (head, body) = answer.split_once("\r\n\r\n").expect(answer);
     assert!(head.to_ascii_lowercase().contains("connection: close"), "{head}");
     assert!(!answer.contains("hunter2"), "{answer}");
-    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+    let status = head.split(' ').nth(1).unwrap();
+    (status.parse().unwrap(), serde_json::from_str(body).unwrap())
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl Stage {
         Self { proxy, journal, directory, arrived }
     }
 
-    /// What a client that sends these bytes to OpenAI's port hears until the connection ends.
+    /// What a client that sends these bytes to `OpenAI`'s port hears until the connection ends.
     pub(super) async fn ask(&self, bytes: &str) -> String {
         self.ask_at(10000, bytes).await
     }
