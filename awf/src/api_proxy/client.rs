@@ -34,7 +34,9 @@ pub(super) struct Client<S> {
 }
 
 impl<S> Client<S> {
-    pub(super) fn new(stream: S, counters: Arc<Counters>) -> Self {
+    /// The stream of a client that has said its first bytes.
+    pub(super) fn after(stream: S, first: &[u8], counters: Arc<Counters>) -> Self {
+        add(&counters.sent, first.len());
         Self { stream, unread: BytesMut::new(), counters }
     }
 

@@ -11,7 +11,7 @@ pub(super) const MAX_FIELDS: usize = 128;
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// What is wrong with the head, if anything.
-pub(super) fn fault(head: &[u8]) -> Option<&'static str> {
+pub fn fault(head: &[u8]) -> Option<&'static str> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     if !request.parse(head).is_ok_and(|status| status.is_complete()) {

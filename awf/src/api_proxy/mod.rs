@@ -9,7 +9,7 @@
 
 mod client;
 mod exchange;
-mod framing;
+pub mod framing;
 mod local;
 mod outgoing;
 mod refusal;
@@ -111,12 +111,20 @@ impl ApiProxy {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.serve_rest(stream, BytesMut::new(), visit).await;
+    }
+
+    /// Serves a connection of which the first bytes have been read.
+    pub async fn serve_rest<S>(self: Arc<Self>, stream: S, first: BytesMut, visit: Visit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let Some(provider) = Provider::at(visit.port) else { return };
         let target = self.plan.route(provider).map(|route| Arc::from(&*route.target));
         let (journal, figures) = (Arc::clone(&self.journal), Arc::clone(&self.figures));
         let exchange = Arc::new(Exchange::new((provider, target), visit, journal, figures));
-        let mut client = Client::new(stream, Arc::clone(&exchange.counters));
-        let head = match read_head(&mut client, BytesMut::new()).await {
+        let mut client = Client::after(stream, &first, Arc::clone(&exchange.counters));
+        let head = match read_head(&mut client, first).await {
             // Some look whether anyone is there before they ask.
             Err(Unclear::Left) => return,
             Err(Unclear::Wrong(reason)) => Err(reason),

@@ -121,6 +121,21 @@ async fn a_body_of_unknown_length_flows_too() {
 }
 
 #[tokio::test]
+async fn bytes_that_were_read_before_are_part_of_the_request() {
+    let mut stage = Stage::set(Setting::default()).await;
+    let (first, rest) = GET.split_at(20);
+    let (mut client, served) = tokio::io::duplex(1 << 16);
+    let proxy = Arc::clone(&stage.proxy);
+    let serving = tokio::spawn(proxy.serve_rest(served, first.into(), visit(10000)));
+    client.write_all(rest.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    serving.await.unwrap();
+    assert!(stage.arrived().unwrap().starts_with("GET /v1/models HTTP/1.1\r\n"));
+    assert_eq!(stage.record()[0]["bytes_out"], GET.len());
+}
+
+#[tokio::test]
 async fn a_redirect_is_passed_on_and_not_followed() {
     let redirect =
         "HTTP/1.1 307 Elsewhere\r\nLocation: https://evil.example/\r\nContent-Length: 0\r\n\r\n";
