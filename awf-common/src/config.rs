@@ -1,9 +1,10 @@
 //! What the programs are loaded with: written into `.rodata` before the load, frozen by the kernel from then on.
 //!
-//! Owns: the layouts of [`Config`], [`GuardConfig`] and [`Layout`]. The first two are derived from one `Policy` by `awf`'s `enforce::contents`.
+//! Owns: the layouts of [`Config`], [`Opening`], [`GuardConfig`] and [`Layout`]. All but the last are derived from one `Policy` and
+//! its services by `awf`'s `enforce::contents`.
 //! Addresses and ports are in host byte order; the programs convert at the edge.
 
-use crate::limits::TCP_PORTS;
+use crate::limits::{OPENINGS, TCP_PORTS};
 
 /// Configuration of the programs on the agent's cgroup.
 #[repr(C)]
@@ -23,6 +24,10 @@ pub struct Config {
     pub proxy_door_port: u16,
     /// Port of the name door, TCP and UDP.
     pub name_door_port: u16,
+    /// Port of the service door.
+    pub service_door_port: u16,
+    /// Zero.
+    pub padding: u16,
     /// TCP ports that are led to the transparent door; 0 ends the list.
     pub tcp_ports: [u16; TCP_PORTS],
     /// 1 if the kernel has `bpf_set_retval` (5.18); 0 makes every refusal EPERM.
@@ -30,6 +35,21 @@ pub struct Config {
     /// 1 if the setsockopt hook may ask who calls (6.1); 0 leaves process and task name out of its records.
     pub options_have_caller: u32,
 }
+
+/// A range of TCP ports of one virtual address that is led to the service door.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// The virtual address; 0 ends the list.
+    pub address: u32,
+    /// Lowest port of the range.
+    pub low: u16,
+    /// Highest port of the range.
+    pub high: u16,
+}
+
+/// The opened ranges, apart from [`Config`]: the programs copy that one to their stack, of which there are 512 bytes.
+pub type Openings = [Opening; OPENINGS];
 
 /// Configuration of the programs on the proxy's cgroup.
 #[repr(C)]
@@ -84,10 +104,19 @@ impl Config {
         transparent_door_port: 0,
         proxy_door_port: 0,
         name_door_port: 0,
+        service_door_port: 0,
+        padding: 0,
         tcp_ports: [0; TCP_PORTS],
         chooses_errno: 0,
         options_have_caller: 0,
     };
+}
+
+impl Opening {
+    /// Ends the list.
+    pub const END: Self = Self { address: 0, low: 0, high: 0 };
+    /// The list that opens nothing.
+    pub const NONE: Openings = [Self::END; OPENINGS];
 }
 
 impl GuardConfig {
@@ -95,7 +124,8 @@ impl GuardConfig {
     pub const CLOSED: Self = Self { tcp_ports: [0; TCP_PORTS], chooses_errno: 0 };
 }
 
-const _: () = assert!(size_of::<Config>() == 3 * 4 + 4 * 2 + 2 * TCP_PORTS + 2 * 4);
+const _: () = assert!(size_of::<Config>() == 3 * 4 + 6 * 2 + 2 * TCP_PORTS + 2 * 4);
+const _: () = assert!(size_of::<Opening>() == 8);
 const _: () = assert!(size_of::<GuardConfig>() == 2 * TCP_PORTS + 4);
 const _: () = assert!(size_of::<Layout>() == 7 * 4);
 
@@ -107,6 +137,8 @@ const _: () = assert!(size_of::<Layout>() == 7 * 4);
 mod pod {
     // SAFETY: `repr(C)`, `Copy`, integers only, and no padding (asserted above).
     unsafe impl aya::Pod for super::Config {}
+    // SAFETY: as for `Config`.
+    unsafe impl aya::Pod for super::Opening {}
     // SAFETY: as for `Config`.
     unsafe impl aya::Pod for super::GuardConfig {}
     // SAFETY: as for `Config`.

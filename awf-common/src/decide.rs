@@ -1,10 +1,11 @@
 //! The rule: what becomes of one attempt of the agent.
 //!
-//! Takes the configuration and a destination, gives a [`Verdict`]. The kernel programs call exactly this function.
+//! Takes the configuration, what is opened beside the web ports, and a destination, gives a [`Verdict`]. The kernel programs call exactly this function.
 //! Must never: pass anything that leaves the agent's loopback interface.
 
-use crate::config::Config;
+use crate::config::{Config, Opening};
 use crate::errno;
+use crate::limits::OPENINGS;
 
 /// Transport of an attempt. Everything else is refused when the socket is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum Door {
     Proxy = 2,
     /// For resolvers.
     Name = 3,
+    /// For opened ports of the host and of peers.
+    Service = 4,
 }
 
 /// Why an attempt was refused, in the record and in the counters.
@@ -138,6 +141,20 @@ impl Reason {
     }
 }
 
+/// Where the opened ranges lie: in user space an array, in a program read-only memory that no slice may stand for, because
+/// the compiler believes to know what is in it.
+pub trait Opened {
+    /// The range at this index, which is below [`OPENINGS`].
+    fn at(&self, index: usize) -> Opening;
+}
+
+impl Opened for crate::config::Openings {
+    #[inline(always)]
+    fn at(&self, index: usize) -> Opening {
+        self.get(index).copied().unwrap_or(Opening::END)
+    }
+}
+
 /// DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
 
@@ -145,6 +162,7 @@ const DNS_PORT: u16 = 53;
 #[inline(always)]
 pub fn decide(
     config: &Config,
+    opened: &impl Opened,
     transport: Transport,
     destination: Destination,
     port: u16,
@@ -176,6 +194,8 @@ pub fn decide(
                 Verdict::Refuse(Reason::Port)
             }
         }
+        // Before the web ports, so that 443 of an opened address is the service and not a web server by name.
+        Transport::Tcp if is_opened(opened, address, port) => Verdict::Lead(Door::Service),
         Transport::Tcp if opens(&config.tcp_ports, port) => Verdict::Lead(Door::Transparent),
         Transport::Tcp => Verdict::Refuse(Reason::Port),
     }
@@ -191,7 +211,8 @@ pub fn packet_stays_inside(config: &Config, destination: u32, port: u16) -> bool
     if destination == config.door {
         return port == config.transparent_door_port
             || port == config.proxy_door_port
-            || port == config.name_door_port;
+            || port == config.name_door_port
+            || port == config.service_door_port;
     }
     is_own(config, destination)
 }
@@ -200,6 +221,22 @@ pub fn packet_stays_inside(config: &Config, destination: u32, port: u16) -> bool
 #[inline(always)]
 fn is_own(config: &Config, address: u32) -> bool {
     address >> 24 == 127 || address == config.agent || address == 0
+}
+
+/// Whether a range holds this port of this address. The bound is a constant and the memory frozen, so the verifier walks the
+/// loop once, as far as the list goes.
+#[inline(always)]
+fn is_opened(opened: &impl Opened, address: u32, port: u16) -> bool {
+    for index in 0..OPENINGS {
+        let range = opened.at(index);
+        if range.address == 0 {
+            return false;
+        }
+        if range.address == address && range.low <= port && port <= range.high {
+            return port != 0;
+        }
+    }
+    false
 }
 
 /// Whether a zero-ended list of ports holds this one.
@@ -222,6 +259,7 @@ mod tests {
             transparent_door_port: 1,
             proxy_door_port: 2,
             name_door_port: 53,
+            service_door_port: 3,
             ..Config::CLOSED
         };
         config.tcp_ports[0] = 80;
@@ -229,9 +267,20 @@ mod tests {
         config
     }
 
+    /// The host at 172.30.0.1 with single ports and a range, a peer at 172.30.0.100.
+    fn openings() -> crate::config::Openings {
+        let mut list = Opening::NONE;
+        let ranges = [(1, 80, 80), (1, 443, 443), (1, 3000, 3010), (100, 8080, 8080)];
+        for (slot, (last, low, high)) in list.iter_mut().zip(ranges) {
+            *slot = Opening { address: u32::from(Ipv4Addr::new(172, 30, 0, last)), low, high };
+        }
+        list
+    }
+
     fn check(transport: Transport, address: &str, port: u16, expected: Verdict) {
         let destination = Destination::V4(u32::from(address.parse::<Ipv4Addr>().unwrap()));
-        assert_eq!(decide(&config(), transport, destination, port), expected, "{address}:{port}");
+        let verdict = decide(&config(), &openings(), transport, destination, port);
+        assert_eq!(verdict, expected, "{address}:{port}");
     }
 
     use Transport::{Tcp, Udp};
@@ -256,6 +305,35 @@ mod tests {
         check(Tcp, "172.30.0.10", 3128, Lead(Door::Proxy));
         check(Tcp, "172.30.0.10", 443, Refuse(Reason::Port));
         check(Udp, "172.30.0.10", 3128, Refuse(Reason::Udp));
+    }
+
+    #[test]
+    fn opened_ports_of_an_address_are_led_to_the_service_door_and_no_others() {
+        for port in [80, 443, 3000, 3007, 3010] {
+            check(Tcp, "172.30.0.1", port, Lead(Door::Service));
+            check(Udp, "172.30.0.1", port, Refuse(Reason::Udp));
+        }
+        for port in [0, 22, 81, 2999, 3011, 8080, 65535] {
+            check(Tcp, "172.30.0.1", port, Refuse(Reason::Port));
+        }
+        check(Tcp, "172.30.0.100", 8080, Lead(Door::Service));
+        check(Tcp, "172.30.0.100", 3000, Refuse(Reason::Port));
+        check(Tcp, "172.30.0.100", 443, Lead(Door::Transparent));
+        check(Tcp, "172.30.0.2", 3000, Refuse(Reason::Port));
+        check(Tcp, "93.184.216.34", 3000, Refuse(Reason::Port));
+        check(Tcp, "172.30.0.1", 53, Lead(Door::Name));
+    }
+
+    #[test]
+    fn the_last_range_of_a_full_list_counts_and_port_0_never_does() {
+        let address = u32::from(Ipv4Addr::new(172, 30, 0, 1));
+        let mut full = [Opening { address, low: 0, high: 0 }; OPENINGS];
+        full[OPENINGS - 1] = Opening { address, low: 9000, high: 9000 };
+        let verdict = |port| decide(&config(), &full, Tcp, Destination::V4(address), port);
+        assert_eq!((verdict(9000), verdict(0)), (Lead(Door::Service), Refuse(Reason::Port)));
+        full[0] = Opening::END;
+        let verdict = decide(&config(), &full, Tcp, Destination::V4(address), 9000);
+        assert_eq!(verdict, Refuse(Reason::Port), "an end is an end");
     }
 
     #[test]
@@ -287,23 +365,27 @@ mod tests {
 
     #[test]
     fn a_door_cannot_be_named_directly() {
-        for port in [0, 1, 2, 80, 443, 3128] {
+        for port in [0, 1, 2, 3, 80, 443, 3128] {
             check(Tcp, "127.65.87.70", port, Refuse(Reason::Door));
         }
     }
 
     #[test]
     fn ipv6_leaves_only_to_the_host_itself() {
-        assert_eq!(decide(&config(), Tcp, Destination::V6, 443), Refuse(Reason::Ipv6));
-        assert_eq!(decide(&config(), Udp, Destination::V6, 53), Refuse(Reason::Ipv6));
-        assert_eq!(decide(&config(), Tcp, Destination::V6Local, 443), Pass);
+        let check = |transport, destination, port, expected| {
+            assert_eq!(decide(&config(), &openings(), transport, destination, port), expected);
+        };
+        check(Tcp, Destination::V6, 443, Refuse(Reason::Ipv6));
+        check(Udp, Destination::V6, 53, Refuse(Reason::Ipv6));
+        check(Tcp, Destination::V6Local, 443, Pass);
     }
 
     #[test]
     fn an_unwritten_configuration_refuses_every_ipv4_destination() {
         for address in [0, 1, u32::from(Ipv4Addr::LOCALHOST), u32::MAX] {
             for port in [0, 53, 80, 443] {
-                let verdict = decide(&Config::CLOSED, Tcp, Destination::V4(address), port);
+                let destination = Destination::V4(address);
+                let verdict = decide(&Config::CLOSED, &openings(), Tcp, destination, port);
                 assert_eq!(verdict, Refuse(Reason::Internal));
                 assert!(!packet_stays_inside(&Config::CLOSED, address, port));
             }
@@ -318,7 +400,8 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let address = u32::try_from(state >> 32).unwrap();
             let port = u16::try_from((state >> 16) & 0xffff).unwrap();
-            let passes = decide(&config, Tcp, Destination::V4(address), port) == Pass;
+            let verdict = decide(&config, &openings(), Tcp, Destination::V4(address), port);
+            let passes = verdict == Pass;
             if passes && address != 0 {
                 assert!(packet_stays_inside(&config, address, port));
             }
@@ -326,7 +409,7 @@ mod tests {
                 assert!(address >> 24 == 127 || address == config.agent || address == 0);
             }
         }
-        for port in [1, 2, 53] {
+        for port in [1, 2, 3, 53] {
             assert!(packet_stays_inside(&config, config.door, port));
         }
         assert!(!packet_stays_inside(&config, config.door, 80));

@@ -176,10 +176,12 @@ pub enum Counter {
     GuardRefuse = 6,
     /// Refusals whose record found the ring buffer full.
     RecordLost = 7,
+    /// Attempts led to the service door.
+    LeadService = 8,
 }
 
 /// Number of [`Counter`] slots.
-pub const COUNTERS: u32 = 8;
+pub const COUNTERS: u32 = 9;
 
 const _: () = assert!(size_of::<Process>() == 24);
 const _: () = assert!(size_of::<Refusal>() == 72);

@@ -6,6 +6,9 @@
 pub const COMM_LEN: usize = 16;
 /// TCP ports that can be led to the transparent door.
 pub const TCP_PORTS: usize = 16;
+/// Ranges of ports of the host and of peers that can be led to the service door. Each is looked at on every connection, so the
+/// list is short; one that does not fit is refused before the run.
+pub const OPENINGS: usize = 64;
 /// Connections whose original destination is remembered at a time. The least recently used one is forgotten first;
 /// a forgotten one is closed by the relay, never passed.
 pub const ORIGINS: u32 = 16_384;

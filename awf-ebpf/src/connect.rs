@@ -100,7 +100,9 @@ pub(crate) fn judge(ctx: &SockAddrContext, hook: Hook, asking: Asking) -> i32 {
     let config = settings::agent();
     let port = port(ctx);
     let verdict = match transport(ctx, hook) {
-        Some(transport) => decide(&config, transport, asking.destination, port),
+        Some(transport) => {
+            decide(&config, &settings::Services, transport, asking.destination, port)
+        }
         None => Verdict::Refuse(awf_common::decide::Reason::SocketType),
     };
     match verdict {
@@ -162,6 +164,10 @@ fn lead(ctx: &SockAddrContext, config: &Config, door: Door, asking: Asking, port
         Door::Proxy => {
             count(Counter::LeadProxy);
             (config.proxy_door_port, remember(cookie, address, port, door))
+        }
+        Door::Service => {
+            count(Counter::LeadService);
+            (config.service_door_port, remember(cookie, address, port, door))
         }
     };
     // A connection whose destination could not be remembered would reach the door without a name: refuse it here, at once.

@@ -1,12 +1,19 @@
 //! The configuration, in `.rodata`: written by user space before the load and frozen by the kernel.
 
-use awf_common::config::{Config, GuardConfig, Layout};
+use awf_common::config::{Config, GuardConfig, Layout, Opening, Openings};
+use awf_common::decide::Opened;
+use awf_common::limits::OPENINGS;
 use aya_ebpf::Global;
 
 /// For the programs on the agent's cgroup.
 #[unsafe(no_mangle)]
 #[expect(unsafe_code, reason = "user space finds the variable by its symbol name")]
 static AGENT: Global<Config> = Global::new(Config::CLOSED);
+
+/// What the service door opens. Read range by range, never as a whole: it is as large as the stack.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "user space finds the variable by its symbol name")]
+static SERVICES: Global<Openings> = Global::new(Opening::NONE);
 
 /// For the programs on the proxy's cgroup.
 #[unsafe(no_mangle)]
@@ -22,6 +29,24 @@ static LAYOUT: Global<Layout> = Global::new(Layout::UNKNOWN);
 #[inline(always)]
 pub(crate) fn agent() -> Config {
     AGENT.load()
+}
+
+/// [`SERVICES`] as the rule reads it.
+pub(crate) struct Services;
+
+impl Opened for Services {
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "a volatile read, as in `Global::load`, but of one element")]
+    fn at(&self, index: usize) -> Opening {
+        if index >= OPENINGS {
+            return Opening::END;
+        }
+        let first = (&raw const SERVICES).cast::<Opening>();
+        // SAFETY: `Global` is transparent, and the index was checked to be inside the array.
+        let range = unsafe { first.add(index) };
+        // SAFETY: aligned, initialised, and never written once the program runs.
+        unsafe { range.read_volatile() }
+    }
 }
 
 /// The guard's configuration.

@@ -33,6 +33,8 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
                 PlanError::Domains(_)
                 | PlanError::Usage(_)
                 | PlanError::Docker
+                | PlanError::Services(_)
+                | PlanError::Ports(_)
                 | PlanError::Proxy(_) => Exit::Usage,
                 PlanError::NoCgroup2 => Exit::NoCgroup2,
                 PlanError::SquidMissing => Exit::SquidMissing,

@@ -15,7 +15,8 @@ use std::process::{Command, Output, Stdio};
 
 use awf::enforce::{Cgroup, Contents, EnforceError, Object};
 use awf::observe::kernel::count;
-use awf::policy::Policy;
+use awf::plan::addresses;
+use awf::policy::{Opening, Policy, PortRange, Rule, Service, Services, Target as Place};
 use awf_common::decide::{Door, Reason};
 use awf_common::event::{ClientEnd, Counter, Hook, Refusal};
 use awf_tests::bench::{Bench, comm, drain};
@@ -419,6 +420,66 @@ print(s.recv(9).decode())\"";
     assert_eq!(count(&counts, Counter::LeadTransparent), 1);
 }
 
+/// The host with a range and single ports, and as many ports of a peer as the list holds besides.
+fn services() -> Services {
+    let service = |name: &str, address, ports: Vec<PortRange>, target| Service {
+        names: vec![name.to_owned()],
+        address,
+        openings: ports
+            .into_iter()
+            .map(|ports| Opening { ports, rule: Rule::AllowHostPort })
+            .collect(),
+        target,
+    };
+    let host = vec![PortRange { low: 3000, high: 3010 }, PortRange::single(443)];
+    let peer = (0..62).map(|number| PortRange::single(10_000 + 2 * number)).collect();
+    let elsewhere = Place::Peer(Ipv4Addr::new(203, 0, 118, 9));
+    Services::new(vec![
+        service("host", addresses::HOST, host, Place::Host),
+        service("peer", addresses::FIRST_PEER, peer, elsewhere),
+    ])
+}
+
+#[test]
+fn opened_ports_are_led_to_the_service_door_and_all_others_refused() {
+    let bench = Bench::new("service");
+    let opened = contents().opening(&services()).unwrap();
+    assert!(opened.openings.iter().all(|one| one.address != 0), "the list is full");
+    let mut object = Object::load(&opened).expect("the programs load with a full list");
+    let _links = bench.attach(&object);
+    let door = ["127.65.87.70:1", "127.65.87.70:3"];
+    let _doors = door.map(|door| lab().in_host(|| Ok(TcpListener::bind(door)?)).unwrap());
+    let (ok, closed, door) = (0, refused(), libc::EPERM);
+    let cases = [
+        ("tcp 172.30.0.1 3000", ok),
+        ("tcp 172.30.0.1 3010", ok),
+        ("tcp ::ffff:172.30.0.1 3005", ok),
+        ("tcp 172.30.0.1 443", ok),
+        ("tcp 172.30.0.100 10122", ok),
+        ("tcp 172.30.0.100 443", ok),
+        ("tcp 172.30.0.1 2999", closed),
+        ("tcp 172.30.0.1 3011", closed),
+        ("tcp 172.30.0.1 22", closed),
+        ("tcp 172.30.0.100 10121", closed),
+        ("tcp 172.30.0.100 3000", closed),
+        ("tcp 172.30.0.2 3000", closed),
+        ("tcp 93.184.216.34 3000", closed),
+        ("udp 172.30.0.1 3000", closed),
+        ("tcp 127.65.87.70 3", door),
+    ];
+    let answers = attempt(bench.agent(), &cases.map(|(attempt, _answer)| attempt));
+    let answers: Vec<_> =
+        cases.iter().map(|(attempt, _answer)| *attempt).zip(answers.iter().copied()).collect();
+    assert_eq!(answers, cases);
+    let counts = object.take_counts().unwrap();
+    assert_eq!(count(&counts, Counter::LeadService), 5);
+    // A web port that is not opened of a peer: the relay refuses it, with the story.
+    assert_eq!(count(&counts, Counter::LeadTransparent), 1);
+    let refusals = drain(&mut object);
+    let by_port = |one: &&Refusal| one.reason == Reason::Port as u8;
+    assert_eq!((refusals.len(), refusals.iter().filter(by_port).count()), (9, 7));
+}
+
 #[test]
 fn a_query_to_any_resolver_is_led_to_the_name_door_and_answered_by_whom_it_asked() {
     let bench = Bench::new("names");
@@ -456,6 +517,20 @@ for kind, host, port in [l.split() for l in open('/proc/self/fd/0')]:
         print(0)
     except OSError as error: print(error.errno)\"";
 
+/// Makes attempts in a cgroup: the errno of each.
+fn attempt(cgroup: &Cgroup, attempts: &[&str]) -> Vec<i32> {
+    let script = format!("echo 0 > {}/cgroup.procs && {ATTEMPTS}", cgroup.path().display());
+    let mut command = lab().host_command("/bin/sh");
+    let command = command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let asked: String = attempts.iter().map(|attempt| (*attempt).to_owned() + "\n").collect();
+    child.stdin.take().unwrap().write_all(asked.as_bytes()).unwrap();
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success());
+    said.lines().map(|answer| answer.parse::<i32>().unwrap()).collect()
+}
+
 /// Any process in the proxy's cgroup, root or not, meets the guard.
 #[test]
 fn the_guard_lets_the_proxy_reach_the_internet_and_its_resolver_only() {
@@ -492,16 +567,7 @@ fn the_guard_lets_the_proxy_reach_the_internet_and_its_resolver_only() {
         ("tcp 10.9.9.9 443", ok),
         ("tcp 10.9.9.9 22", closed),
     ];
-    let script = format!("echo 0 > {}/cgroup.procs && {ATTEMPTS}", bench.proxy().path().display());
-    let mut command = lab().host_command("/bin/sh");
-    let command = command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let asked: String = cases.map(|(attempt, _answer)| attempt.to_owned() + "\n").concat();
-    child.stdin.take().unwrap().write_all(asked.as_bytes()).unwrap();
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(child.wait().unwrap().success());
-    let answers = said.lines().map(|answer| answer.parse::<i32>().unwrap());
+    let answers = attempt(bench.proxy(), &cases.map(|(attempt, _answer)| attempt));
     let answers: Vec<_> = cases.iter().map(|(attempt, _)| *attempt).zip(answers).collect();
     assert_eq!(answers, cases);
     let refused = cases.iter().filter(|(_, answer)| *answer != ok).count();

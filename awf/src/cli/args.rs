@@ -14,6 +14,7 @@ use crate::exit;
 
 /// Headings under which `--help` groups the options.
 const DOMAINS: &str = "Domains";
+const SERVICES: &str = "This machine and containers";
 const ENVIRONMENT: &str = "Environment";
 const API: &str = "API proxy";
 const FILES: &str = "Files";
@@ -84,6 +85,26 @@ pub struct Args {
     /// machine]
     #[arg(long, value_name = "LIST", help_heading = DOMAINS)]
     pub dns_servers: Option<String>,
+
+    /// Let the command reach ports 80 and 443 of this machine, as `host.docker.internal`
+    #[arg(long, help_heading = SERVICES)]
+    pub enable_host_access: bool,
+
+    /// Ports of this machine that may be reached, too, N or N-M separated by commas, none of them
+    /// dangerous (SSH, databases and the like). `localhost` in the allowed domains opens this machine
+    /// with the usual ports of development servers
+    #[arg(long, value_name = "LIST", help_heading = SERVICES, allow_hyphen_values = true)]
+    pub allow_host_ports: Option<String>,
+
+    /// Ports of this machine that may be reached although they may be dangerous, such as those of a
+    /// workflow's databases
+    #[arg(long, value_name = "LIST", help_heading = SERVICES, allow_hyphen_values = true)]
+    pub allow_host_service_ports: Option<String>,
+
+    /// Let the command reach the ports that this running container exposes, by its name. May be
+    /// repeated
+    #[arg(long, value_name = "CONTAINER", help_heading = SERVICES, allow_hyphen_values = true)]
+    pub topology_attach: Vec<String>,
 
     /// Set a variable for the command; beats every other source. May be repeated
     #[arg(short, long, value_name = "KEY=VALUE", help_heading = ENVIRONMENT)]
@@ -440,7 +461,7 @@ mod tests {
     fn help_is_grouped_and_complete() {
         for line in [["--help"].as_slice(), &["-h"], &["plan", "--help"], &["help", "plan"]] {
             let text = said(line);
-            for heading in [DOMAINS, ENVIRONMENT, FILES, LIMITS, RUN] {
+            for heading in [DOMAINS, SERVICES, ENVIRONMENT, FILES, LIMITS, RUN] {
                 assert!(text.contains(&format!("\n{heading}:\n")), "{line:?} {heading}\n{text}");
             }
             assert!(!text.contains("init"));

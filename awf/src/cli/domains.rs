@@ -101,7 +101,7 @@ pub(super) fn read_text(path: &Path) -> io::Result<String> {
 }
 
 /// The non-empty items of a comma-separated list.
-fn items(list: &str) -> impl Iterator<Item = &str> {
+pub(super) fn items(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 

@@ -13,6 +13,7 @@ mod directories;
 mod domains;
 mod limits;
 mod mounts;
+mod services;
 mod variables;
 
 pub use self::api_targets::{ApiTargets, Endpoint};
@@ -20,6 +21,7 @@ pub use self::args::{Args, Request, parse};
 pub use self::domains::{DomainEntry, Origin};
 pub use self::limits::{CpuLimit, MAX_PIDS};
 pub use self::mounts::{Access, Mount};
+pub use self::services::HostAccess;
 pub use self::settings::{LogLevel, ProfileChoice, RuntimeChoice, Settings};
 pub use self::usage::UsageError;
 pub use self::variables::is_reserved;

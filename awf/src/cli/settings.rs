@@ -15,6 +15,7 @@ use super::args::Args;
 use super::domains::{self, DomainEntry};
 use super::limits::{self, CpuLimit};
 use super::mounts::{self, Mount};
+use super::services::{self, HostAccess};
 use super::usage::UsageError;
 use super::{command, directories, variables};
 use crate::host::{Caller, Variables};
@@ -38,6 +39,10 @@ pub struct Settings {
     pub block: Vec<DomainEntry>,
     /// Name servers for the proxy; `None` means those of the machine.
     pub dns_servers: Option<Vec<IpAddr>>,
+    /// What of this machine may be reached; `None` means nothing.
+    pub host_access: Option<HostAccess>,
+    /// Containers that may be reached, by name.
+    pub peers: Vec<String>,
     /// Variables of `--env`.
     pub env: Variables,
     /// Whether all variables of the caller are passed on.
@@ -131,7 +136,7 @@ impl Settings {
         let timeout = args.agent_timeout.as_deref().map(limits::timeout).transpose()?;
         let runtime = runtime(args.runtime.as_deref())?;
         let profile = profile(args.profile.as_deref())?;
-        let allow = list(
+        let mut allow = list(
             ("--allow-domains", &args.allow_domains),
             ("--allow-domains-file", &args.allow_domains_file),
             caller,
@@ -141,15 +146,14 @@ impl Settings {
             ("--block-domains-file", &args.block_domains_file),
             caller,
         )?;
+        let host_access = services::host_access(args, &mut allow, &mut notices)?;
         let dns_servers = args.dns_servers.as_deref().map(domains::name_servers).transpose()?;
         let env = variables::from_flags(&args.env)?;
         let env_file = match &args.env_file {
             Some(path) => variables::from_file(&caller.cwd.join(path), &mut notices)?,
             None => Variables::new(),
         };
-        if args.api.enable_api_proxy {
-            notices.push(ENABLED_ALREADY.to_owned());
-        }
+        notices.extend(args.api.enable_api_proxy.then(|| ENABLED_ALREADY.to_owned()));
         let directory = |flag, text: &Option<String>| {
             text.as_deref().map(|text| directories::writable(flag, text, caller)).transpose()
         };
@@ -158,6 +162,8 @@ impl Settings {
             allow,
             block,
             dns_servers,
+            host_access,
+            peers: services::peers(&args.topology_attach)?,
             env,
             env_all: args.env_all,
             env_file,
@@ -270,6 +276,8 @@ mod tests {
             allow: Vec::new(),
             block: Vec::new(),
             dns_servers: None,
+            host_access: None,
+            peers: Vec::new(),
             env: Variables::new(),
             env_all: false,
             env_file: Variables::new(),
@@ -301,6 +309,10 @@ mod tests {
             "--allow-domains=a.com,b.com",
             "--block-domains=c.com",
             "--dns-servers=9.9.9.9",
+            "--enable-host-access",
+            "--allow-host-ports=3000-3010",
+            "--allow-host-service-ports=5432",
+            "--topology-attach=gateway",
             "-e",
             "A=1",
             "--env-all",
@@ -325,6 +337,12 @@ mod tests {
         .unwrap();
         assert_eq!((settings.allow.len(), settings.block.len()), (2, 1));
         assert_eq!(settings.dns_servers, Some(vec!["9.9.9.9".parse().unwrap()]));
+        let host = settings.host_access.unwrap();
+        assert_eq!(
+            (host.ports[0].high, host.service_ports, host.by_localhost),
+            (3010, vec![5432], false)
+        );
+        assert_eq!(settings.peers, ["gateway"]);
         assert_eq!((settings.env["A"].as_str(), settings.env_all), ("1", true));
         assert!(settings.excluded.contains("X"));
         assert_eq!(settings.api.openai.host.as_deref(), Some("o.example"));

@@ -28,6 +28,8 @@ pub struct Doors {
     pub transparent: TcpListener,
     /// For clients that speak to the proxy's address.
     pub proxy: TcpListener,
+    /// For opened ports of this machine and of containers.
+    pub service: TcpListener,
     /// For resolvers, by datagram.
     pub name_udp: UdpSocket,
     /// For resolvers, by stream.
@@ -65,6 +67,7 @@ fn open_in_new_namespace() -> Result<Doors> {
     Ok(Doors {
         transparent: tcp(addresses::TRANSPARENT_DOOR_PORT)?,
         proxy: tcp(addresses::PROXY_DOOR_PORT)?,
+        service: tcp(addresses::SERVICE_DOOR_PORT)?,
         name_tcp: tcp(addresses::NAME_DOOR_PORT)?,
         name_udp,
         namespace,

@@ -3,24 +3,37 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use awf_common::config::{Config, GuardConfig};
+use awf_common::config::{self, Config, GuardConfig, Openings};
 use awf_common::guard::Listed;
-use awf_common::limits::TCP_PORTS;
+use awf_common::limits::{OPENINGS, TCP_PORTS};
 
 use crate::plan::addresses;
-use crate::policy::Policy;
+use crate::policy::{Policy, Services};
 
 /// Everything the kernel is told, as plain data. Addresses are host-order numbers, as the programs compare them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
     /// For the programs on the agent's cgroup.
     pub agent: Config,
+    /// What the service door opens.
+    pub openings: Openings,
     /// For the guard on the proxy's cgroup.
     pub proxy: GuardConfig,
     /// What the guard knows of single IPv4 addresses: [`Listed`] bits.
     pub listed4: BTreeMap<u32, u8>,
     /// What the guard knows of single IPv6 addresses, as four host-order words.
     pub listed6: BTreeMap<[u32; 4], u8>,
+}
+
+/// More ranges of ports than the kernel is told. Fewer would close what the user opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{count} ranges of ports are opened on this machine and in containers, and at most {OPENINGS} can be; join neighbours to \
+     ranges, such as 8000-8010"
+)]
+pub struct TooManyRanges {
+    /// How many, with neighbours joined.
+    pub count: usize,
 }
 
 impl Contents {
@@ -35,10 +48,13 @@ impl Contents {
                 transparent_door_port: addresses::TRANSPARENT_DOOR_PORT,
                 proxy_door_port: addresses::PROXY_DOOR_PORT,
                 name_door_port: addresses::NAME_DOOR_PORT,
+                service_door_port: addresses::SERVICE_DOOR_PORT,
+                padding: 0,
                 tcp_ports: port_list(policy.tcp_ports()),
                 chooses_errno: 0,
                 options_have_caller: 0,
             },
+            openings: config::Opening::NONE,
             proxy: GuardConfig { tcp_ports: port_list(policy.tcp_ports()), chooses_errno: 0 },
             listed4: BTreeMap::new(),
             listed6: BTreeMap::new(),
@@ -53,6 +69,19 @@ impl Contents {
             contents.list(*address, Listed::OWN);
         }
         contents
+    }
+
+    /// The same contents with these services opened.
+    pub fn opening(mut self, services: &Services) -> Result<Self, TooManyRanges> {
+        let ranges = services.ranges();
+        if ranges.len() > OPENINGS {
+            return Err(TooManyRanges { count: ranges.len() });
+        }
+        for (slot, (address, range)) in self.openings.iter_mut().zip(ranges) {
+            *slot =
+                config::Opening { address: address.to_bits(), low: range.low, high: range.high };
+        }
+        Ok(self)
     }
 
     /// The same contents for a kernel of this version: from 5.18 on a program may choose the errno of a refusal
@@ -104,11 +133,42 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::Scheme;
+    use crate::policy::{Opening, PortRange, Rule, Scheme, Service, Target};
+
+    /// Single ports and a range of the host, and ports of a peer.
+    fn services() -> Services {
+        let service = |name: &str, address, openings: &[(u16, u16)], target| Service {
+            names: vec![name.to_owned()],
+            address,
+            openings: openings
+                .iter()
+                .map(|(low, high)| Opening {
+                    ports: PortRange { low: *low, high: *high },
+                    rule: Rule::AllowHostPort,
+                })
+                .collect(),
+            target,
+        };
+        let host = [(80, 80), (443, 443), (3000, 8080), (8000, 9000)];
+        Services::new(vec![
+            service("host", addresses::HOST, &host, Target::Host),
+            service("peer", PEER, &[(22, 22), (8080, 8080)], Target::Peer(PEER)),
+        ])
+    }
+
+    const PEER: Ipv4Addr = addresses::FIRST_PEER;
 
     /// Addresses inside, outside and on both lists.
     fn address() -> impl Strategy<Value = Ipv4Addr> {
-        let known = ["10.0.0.1", "169.254.169.254", "93.184.216.34", "172.30.0.10", "172.30.0.20"];
+        let known = [
+            "172.30.0.1",
+            "172.30.0.100",
+            "10.0.0.1",
+            "169.254.169.254",
+            "93.184.216.34",
+            "172.30.0.10",
+            "172.30.0.20",
+        ];
         prop_oneof![
             prop::sample::select(known.map(|text| text.parse().unwrap()).to_vec()),
             Just(addresses::DOOR),
@@ -137,26 +197,47 @@ mod tests {
         [Scheme::Tls, Scheme::Http].iter().any(|scheme| policy.decide(host, port, *scheme).allow)
     }
 
+    #[test]
+    fn more_ranges_than_the_kernel_is_told_are_an_error() {
+        let opened = |count: u16| {
+            let ports = (0..count).map(|number| PortRange::single(1000 + 2 * number));
+            let openings = ports.map(|ports| Opening { ports, rule: Rule::AllowHostPort });
+            let (names, address) = (vec!["host".to_owned()], addresses::HOST);
+            let openings = openings.collect();
+            let service = Service { names, address, openings, target: Target::Host };
+            let contents = Contents::of(&Policy::default(), &[], &[]);
+            contents.opening(&Services::new(vec![service]))
+        };
+        let full = opened(64).unwrap();
+        assert!(full.openings.iter().all(|opening| opening.address == addresses::HOST.to_bits()));
+        assert_eq!(opened(65), Err(TooManyRanges { count: 65 }));
+    }
+
     proptest! {
         #[test]
         fn the_kernel_leads_to_the_relay_or_keeps_inside_and_never_lets_out(
-            policy in policy(), address in address(), port in port(), is_tcp: bool,
+            policy in policy(), address in address(), port in port(), is_tcp: bool, open: bool,
         ) {
-            let config = Contents::of(&policy, &[], &[]).agent;
+            let services = if open { services() } else { Services::default() };
+            let contents = Contents::of(&policy, &[], &[]).opening(&services).unwrap();
+            let (config, openings) = (contents.agent, contents.openings);
+            let is_service = services.at(address).is_some_and(|one| one.decide(port).allow);
             let transport = if is_tcp { Transport::Tcp } else { Transport::Udp };
             let local = address.is_loopback() || address.is_unspecified();
             let own = local || address == addresses::AGENT;
-            match decide(&config, transport, Destination::V4(address.into()), port) {
+            match decide(&config, &openings, transport, Destination::V4(address.into()), port) {
                 Verdict::Pass => prop_assert!(own),
                 Verdict::Lead(Door::Transparent) => {
-                    prop_assert!(is_tcp && policy.tcp_ports().contains(&port));
+                    prop_assert!(!is_service && is_tcp && policy.tcp_ports().contains(&port));
                 }
                 Verdict::Lead(Door::Proxy) => prop_assert!(is_tcp && address == addresses::PROXY),
+                Verdict::Lead(Door::Service) => prop_assert!(is_tcp && is_service),
                 Verdict::Lead(Door::Name) => prop_assert_eq!(port, 53),
                 // The other direction: the kernel stands in the way of nothing that is allowed.
                 Verdict::Refuse(_) => {
                     let elsewhere = is_tcp && !own && address != addresses::PROXY;
                     prop_assert!(!(elsewhere && allows(&policy, "www.example.org", port)));
+                    prop_assert!(!(is_tcp && is_service));
                 }
             }
             if packet_stays_inside(&config, address.into(), port) {

@@ -135,6 +135,7 @@ impl Object {
         let mut ebpf = EbpfLoader::new()
             .btf(None)
             .override_global("AGENT", &contents.agent, true)
+            .override_global("SERVICES", contents.openings.as_slice(), true)
             .override_global("PROXY", &contents.proxy, true)
             .override_global("LAYOUT", &layout, true)
             .load(OBJECT)?;

@@ -14,7 +14,7 @@ mod passwd;
 mod resolver;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -51,6 +51,17 @@ pub struct AgentIdentity {
     pub gid: u32,
     /// The machine's name for the user id, `runner` if it has none.
     pub user: String,
+}
+
+/// A running container that may be attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name, as Docker spells it.
+    pub name: String,
+    /// Its address, as this machine reaches it.
+    pub address: Ipv4Addr,
+    /// TCP ports that it exposes.
+    pub ports: Vec<u16>,
 }
 
 /// Facts of the machine; nothing here is a decision.
@@ -95,6 +106,8 @@ pub struct Host {
     pub groups: String,
     /// Every mount point, as the sandbox must repeat those below what it shows.
     pub mount_points: Vec<PathBuf>,
+    /// Running containers that `--topology-attach` names, as far as they were found.
+    pub peers: Vec<Peer>,
     /// How many files a process of the caller may open: soft and hard limit.
     pub open_files: (u64, u64),
     /// What the user should be told once.
@@ -128,6 +141,7 @@ impl Host {
             path_entries: machine::path_entries(&caller.env),
             ca_bundle: machine::ca_bundle(),
             tool_cache: machine::tool_cache(&caller),
+            peers: Vec::new(),
             open_files: machine::open_files(),
             caller,
             notices,
@@ -161,6 +175,7 @@ impl Host {
             path_entries: Vec::new(),
             ca_bundle: Some("/etc/ssl/certs/ca-certificates.crt".into()),
             tool_cache: None,
+            peers: Vec::new(),
             open_files: (1024, 1024),
             notices: Vec::new(),
         }

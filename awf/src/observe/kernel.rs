@@ -17,9 +17,40 @@ use super::journal::Journal;
 use super::record::{Layer, NameSource, Record};
 use super::{calls, processes};
 use crate::doors::names::NameTable;
+use crate::plan::addresses;
+use crate::policy::Services;
 
 /// The kernel's counters.
 pub type Counts = PerCpuArray<MapData, u64>;
+
+/// What addresses stand for.
+#[derive(Debug)]
+pub struct Known {
+    names: Arc<NameTable>,
+    services: Arc<Services>,
+}
+
+impl Known {
+    /// Names by their synthetic addresses, services by their virtual ones.
+    pub fn new(names: Arc<NameTable>, services: Arc<Services>) -> Self {
+        Self { names, services }
+    }
+
+    /// What the agent meant by this address.
+    fn name_of(&self, address: Ipv4Addr) -> Option<(Arc<str>, NameSource)> {
+        let resolved = self.names.name_of(address).map(|name| (name, NameSource::Dns));
+        resolved.or_else(|| {
+            let service = self.services.at(address)?;
+            Some((Arc::from(service.name()), NameSource::Service))
+        })
+    }
+
+    /// Why a port of this machine or of a container is closed, with the flag that would open it.
+    fn why_closed(&self, name: Option<&str>, address: Option<IpAddr>, port: u16) -> Option<String> {
+        let host = name.map(str::to_owned).or_else(|| Some(address?.to_string()))?;
+        self.services.why_closed(&host, port, &addresses::HOST_CALLED)
+    }
+}
 
 /// The thread that turns refusals into records.
 #[derive(Debug)]
@@ -30,16 +61,12 @@ pub struct Reader {
 
 impl Reader {
     /// Starts to read.
-    pub fn start(
-        ring: RingBuf<MapData>,
-        journal: Arc<Journal>,
-        names: Arc<NameTable>,
-    ) -> Result<Self> {
+    pub fn start(ring: RingBuf<MapData>, journal: Arc<Journal>, known: Known) -> Result<Self> {
         let stop = EventFd::new().context("make the stop signal of the refusals' reader")?;
         let stopped = stop.as_fd().try_clone_to_owned().context("share the stop signal")?;
         let thread = thread::Builder::new()
             .name("awf-refusals".into())
-            .spawn(move || read(ring, &journal, &names, &stopped))
+            .spawn(move || read(ring, &journal, &known, &stopped))
             .context("start the thread that records the kernel's refusals")?;
         Ok(Self { stop, thread })
     }
@@ -52,12 +79,12 @@ impl Reader {
     }
 }
 
-fn read(mut ring: RingBuf<MapData>, journal: &Journal, names: &NameTable, stop: &OwnedFd) {
+fn read(mut ring: RingBuf<MapData>, journal: &Journal, known: &Known, stop: &OwnedFd) {
     let mut stopping = false;
     loop {
         while let Some(item) = ring.next() {
             if let Some(refusal) = Refusal::from_bytes(&item) {
-                journal.write(to_record(&refusal, journal, names));
+                journal.write(to_record(&refusal, journal, known));
             }
         }
         if stopping {
@@ -81,11 +108,16 @@ pub fn count(counts: &Counts, counter: Counter) -> u64 {
 }
 
 /// The record of a refusal.
-pub fn to_record(refusal: &Refusal, journal: &Journal, names: &NameTable) -> Record {
+pub fn to_record(refusal: &Refusal, journal: &Journal, known: &Known) -> Record {
     let reason = Reason::from_number(refusal.reason).unwrap_or(Reason::Internal);
     let address = address_of(refusal);
     let name = match address {
-        Some(IpAddr::V4(address)) => names.name_of(address),
+        Some(IpAddr::V4(address)) => known.name_of(address),
+        _ => None,
+    };
+    let (name, name_source) = name.unzip();
+    let closed = match reason {
+        Reason::Port => known.why_closed(name.as_deref(), address, refusal.port),
         _ => None,
     };
     let layer = match hook_of(refusal) {
@@ -95,13 +127,13 @@ pub fn to_record(refusal: &Refusal, journal: &Journal, names: &NameTable) -> Rec
     };
     Record {
         rule: reason.name().to_owned(),
-        reason: explain(reason, refusal).to_owned(),
+        reason: closed.unwrap_or_else(|| explain(reason, refusal).to_owned()),
         process: processes::describe(&refusal.process),
         protocol: protocol_of(refusal),
         address,
         port: has_destination(refusal).then_some(refusal.port),
-        name_source: name.as_ref().map(|_name| NameSource::Dns),
         name,
+        name_source,
         ..Record::denied(journal.clock().of_ktime(refusal.ktime_ns), journal.run(), layer)
     }
 }

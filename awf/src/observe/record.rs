@@ -57,6 +57,8 @@ pub enum NameSource {
     Request,
     /// The service behind the API proxy's port.
     Api,
+    /// The address stands for this service in every run.
+    Service,
 }
 
 /// The process behind an attempt, as far as it could be told.

@@ -1,13 +1,14 @@
 //! What the user is told after the run: what was denied, and the flag that would allow it.
 
 use crate::observe::journal::{Denial, Tally};
-use crate::policy::suggest;
+use crate::plan::addresses;
+use crate::policy::{Services, suggest};
 
 /// Denied destinations named at most; the record has them all.
 const NAMED: usize = 20;
 
 /// The lines of the denial report; empty if nothing was denied that a flag could allow or a reader should know.
-pub fn denials(tally: &Tally, allowed: &[String]) -> Vec<String> {
+pub fn denials(tally: &Tally, allowed: &[String], services: &Services) -> Vec<String> {
     let mut named: Vec<(&Denial, u64)> = Vec::new();
     // Runtimes try io_uring and the like at every start and do without: the record has it, and no flag would change it.
     for (denial, count) in tally.denials.iter().filter(|(denial, _)| denial.rule != "system-call") {
@@ -29,7 +30,7 @@ pub fn denials(tally: &Tally, allowed: &[String]) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = vec!["Firewall blocked domains:".to_owned()];
-    lines.extend(named.iter().take(NAMED).map(|(denial, count)| line(denial, *count)));
+    lines.extend(named.iter().take(NAMED).map(|(denial, count)| line(denial, *count, services)));
     if named.len() > NAMED {
         lines.push(format!("  ... and {} more; see egress.jsonl", named.len() - NAMED));
     }
@@ -39,7 +40,9 @@ pub fn denials(tally: &Tally, allowed: &[String]) -> Vec<String> {
     });
     let missing: Vec<&str> = named
         .iter()
-        .filter(|(denial, _count)| is_missing_domain(denial))
+        .filter(|(denial, _count)| {
+            is_missing_domain(denial) && why_closed(denial, services).is_none()
+        })
         .map(|(denial, _count)| denial.target.as_str())
         .take(NAMED)
         .collect();
@@ -49,15 +52,25 @@ pub fn denials(tally: &Tally, allowed: &[String]) -> Vec<String> {
     lines
 }
 
-fn line(denial: &Denial, count: u64) -> String {
+fn line(denial: &Denial, count: u64, services: &Services) -> String {
     let port = denial.port.map(|port| format!(":{port}")).unwrap_or_default();
     let times = if count > 1 { format!(" ({count} times)") } else { String::new() };
     let by = if denial.comm.is_empty() { String::new() } else { format!(" by {}", denial.comm) };
     format!(
         "  - Blocked: {}{port}{by}: {}{times}",
         denial.target,
-        explain(&denial.rule, denial.port)
+        why_closed(denial, services).unwrap_or_else(|| explain(&denial.rule, denial.port))
     )
+}
+
+/// Why a port of this machine or of a container is closed: the list of domains would not open it.
+fn why_closed(denial: &Denial, services: &Services) -> Option<String> {
+    let by_port = matches!(
+        denial.rule.as_str(),
+        "port" | "deny-unsafe-ports" | "deny-default" | "deny-raw-ipv4"
+    );
+    let port = denial.port.unwrap_or(443);
+    services.why_closed(&denial.target, port, &addresses::HOST_CALLED).filter(|_reason| by_port)
 }
 
 fn explain(rule: &str, port: Option<u16>) -> String {

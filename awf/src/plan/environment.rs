@@ -1,7 +1,7 @@
 //! The command's environment.
 //!
-//! Owns which variable reaches the command and whose value wins. Takes settings and host facts,
-//! gives names and values and what to tell the user. Pure: must never read the
+//! Owns which variable reaches the command and whose value wins. Takes settings, host facts and
+//! services, gives names and values and what to tell the user. Pure: must never read the
 //! environment of the process itself, and must never print a value, which may be a secret.
 //!
 //! From weak to strong: the caller's variables (`--env-all`, else a short list), the certificate
@@ -27,6 +27,7 @@ use super::api_proxy::{self, ApiProxyPlan};
 use crate::cli::{self, Settings};
 use crate::host::caller::TOOLCHAINS;
 use crate::host::{Host, Variables};
+use crate::policy::{Service, Services, Target};
 
 /// Values longer than this are not passed on with `--env-all`, in bytes. The kernel refuses single
 /// strings from 128 KiB on (`MAX_ARG_STRLEN`, execve(2)); the original stops at half.
@@ -131,16 +132,22 @@ pub struct AgentEnvironment {
 }
 
 /// The environment in which the command starts.
-pub fn agent_environment(settings: &Settings, host: &Host, api: &ApiProxyPlan) -> AgentEnvironment {
+pub fn agent_environment(
+    settings: &Settings,
+    host: &Host,
+    services: &Services,
+    api: &ApiProxyPlan,
+) -> AgentEnvironment {
     let mut notices = Vec::new();
     let mut variables = from_caller(settings, host, &mut notices);
     variables.extend(certificates(settings, host));
     let file = settings.env_file.iter().filter(|(name, _)| !is_withheld(name, settings));
     variables.extend(file.map(|(name, value)| (name.clone(), value.clone())));
-    variables.extend(own(settings, host));
+    variables.extend(own(settings, host, services));
     from_flags(settings, &mut variables, &mut notices);
     add_java_libraries(settings, host, &mut variables);
     variables.extend(last_word(settings, host));
+    variables.extend(opened(settings, services));
     let api = api_proxy::environment::variables(api, &host.caller.env, &variables);
     variables.extend(api);
     let total: usize = variables.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
@@ -212,9 +219,9 @@ pub(super) fn server_host(env: &Variables) -> Option<String> {
 }
 
 /// What awf sets unless `--env` says otherwise.
-fn own(settings: &Settings, host: &Host) -> Variables {
+fn own(settings: &Settings, host: &Host, services: &Services) -> Variables {
     let home = text(&host.caller.home);
-    let mut variables = proxy();
+    let mut variables = proxy(services);
     variables.extend(toolchains(host).map(|(name, value)| (name.to_owned(), value.to_owned())));
     // Whoever excludes one of these wants it unset. Interception does not depend on the proxy's.
     variables.retain(|name, _| !settings.excluded.contains(name));
@@ -235,12 +242,13 @@ fn own(settings: &Settings, host: &Host) -> Variables {
 }
 
 /// What proxy-aware programs need.
-fn proxy() -> Variables {
+fn proxy(services: &Services) -> Variables {
     let url = format!("http://{}:{}", addresses::PROXY, addresses::PROXY_PORT);
     let direct = format!(
-        "localhost,127.0.0.1,::1,0.0.0.0,{},{},{},api-proxy",
+        "localhost,127.0.0.1,::1,0.0.0.0,{},{},{}{},api-proxy",
         addresses::PROXY,
         addresses::AGENT,
+        direct_services(services),
         addresses::API_PROXY
     );
     BTreeMap::from([
@@ -255,6 +263,15 @@ fn proxy() -> Variables {
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
+}
+
+/// Peers, then this machine, each with a comma behind it: the original's order.
+fn direct_services(services: &Services) -> String {
+    let of = |wanted: fn(&Service) -> bool| services.iter().filter(move |service| wanted(service));
+    let peers = of(|service| matches!(service.target, Target::Peer(_)));
+    let host = of(|service| service.target == Target::Host);
+    let peers = peers.map(|service| format!("{},", service.name()));
+    peers.chain(host.map(|service| format!("{},{},", service.name(), service.address))).collect()
 }
 
 /// The tool chains that the caller knows.
@@ -355,6 +372,20 @@ fn last_word(settings: &Settings, host: &Host) -> Variables {
     facts.into_iter().collect()
 }
 
+/// What the original tells of an opened machine, under its names.
+fn opened(settings: &Settings, services: &Services) -> Variables {
+    let is_open = services.at(addresses::HOST).is_some();
+    let Some(access) = settings.host_access.as_ref().filter(|_access| is_open) else {
+        return Variables::new();
+    };
+    let ports: Vec<String> = access.ports.iter().map(ToString::to_string).collect();
+    let services: Vec<String> = access.service_ports.iter().map(ToString::to_string).collect();
+    let lists = [("AWF_ALLOW_HOST_PORTS", ports), ("AWF_HOST_SERVICE_PORTS", services)];
+    let lists = lists.into_iter().filter(|(_name, ports)| !ports.is_empty());
+    let lists = lists.map(|(name, ports)| (name.to_owned(), ports.join(",")));
+    lists.chain([("AWF_ENABLE_HOST_ACCESS".to_owned(), "1".to_owned())]).collect()
+}
+
 /// A path as text. Every path here came from text.
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
@@ -363,17 +394,26 @@ fn text(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Peer;
+    use crate::plan::services;
+    use crate::policy::Policy;
+    use std::net::Ipv4Addr;
 
     /// The environment of a caller with these variables who typed these options.
     fn environment(vars: &[(&str, &str)], options: &[&str]) -> AgentEnvironment {
         let mut host = Host::sample();
+        let address = Ipv4Addr::new(172, 17, 0, 2);
+        host.peers.push(Peer { name: "gateway".to_owned(), address, ports: vec![8080] });
         host.caller.env =
             vars.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         decided(&settings(options, &host), &host)
     }
 
     fn decided(settings: &Settings, host: &Host) -> AgentEnvironment {
-        agent_environment(settings, host, &ApiProxyPlan::decide(settings, host, "run"))
+        let policy = Policy::default();
+        let (services, _) = services::services(settings, host, &policy, true).unwrap();
+        let api = ApiProxyPlan::decide(settings, host, "run");
+        agent_environment(settings, host, &services, &api)
     }
 
     fn settings(options: &[&str], host: &Host) -> Settings {
@@ -588,6 +628,29 @@ mod tests {
         host.ca_bundle = None;
         let found = decided(&settings(&[], &host), &host);
         assert!(CA_NAMES.iter().all(|name| value(&found, name).is_none()));
+    }
+
+    #[test]
+    fn what_is_opened_needs_no_proxy_and_is_told() {
+        let direct = |more: &str| {
+            format!(
+                "localhost,127.0.0.1,::1,0.0.0.0,172.30.0.10,172.30.0.20,{more}172.30.0.30,api-proxy"
+            )
+        };
+        let both = ["--enable-host-access", "--topology-attach", "gateway"];
+        let list = direct("gateway,host.docker.internal,172.30.0.1,");
+        check(&[], &both, "NO_PROXY", Some(&list));
+        check(&[], &both, "no_proxy", Some(&list));
+        let list = direct("host.docker.internal,172.30.0.1,");
+        check(&[], &["--allow-host-service-ports", "5432"], "NO_PROXY", Some(&list));
+        check(&[], &["--topology-attach=gateway"], "NO_PROXY", Some(&direct("gateway,")));
+        check(&[], &["--topology-attach=gateway"], "AWF_ENABLE_HOST_ACCESS", None);
+        check(&[], &both, "AWF_ENABLE_HOST_ACCESS", Some("1"));
+        check(&[], &both, "AWF_ALLOW_HOST_PORTS", None);
+        let ports = ["--enable-host-access", "--allow-host-ports", "3000-3010,80"];
+        check(&[], &ports, "AWF_ALLOW_HOST_PORTS", Some("3000-3010,80"));
+        let service = ["--allow-host-service-ports", "5432,6379"];
+        check(&[], &service, "AWF_HOST_SERVICE_PORTS", Some("5432,6379"));
     }
 
     #[test]

@@ -10,24 +10,27 @@ pub mod limits;
 pub mod mounts;
 pub mod paths;
 pub mod seccomp;
+pub mod services;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::cli::{self, Settings, UsageError};
+use crate::enforce::contents::TooManyRanges;
 use crate::enforce::profile;
 use crate::enforce::{Contents, Standing};
 use crate::host::Host;
-use crate::policy::{EntryError, List, Policy};
+use crate::policy::{EntryError, List, Policy, Service, Services};
 use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
 use api_proxy::ApiProxyPlan;
 use limits::Limits;
 use mounts::{Custom, Facts};
 use paths::Paths;
+use services::ServiceError;
 
 /// What a run draws by luck.
 #[derive(Clone, Debug)]
@@ -47,6 +50,10 @@ pub struct Plan {
     pub id: String,
     /// What may leave.
     pub policy: Policy,
+    /// What is opened of this machine and of containers.
+    pub services: Services,
+    /// This machine's IPv4 addresses, where its services may listen.
+    pub own_addresses: Vec<Ipv4Addr>,
     /// The allow list as the user wrote it, for the report.
     pub allowed: Vec<String>,
     /// What the API proxy serves.
@@ -93,6 +100,12 @@ pub enum PlanError {
     /// A path or a list cannot be written in Squid's configuration.
     #[error(transparent)]
     Proxy(#[from] config::SpecError),
+    /// A service cannot be opened.
+    #[error(transparent)]
+    Services(#[from] ServiceError),
+    /// Too many ports are opened.
+    #[error(transparent)]
+    Ports(#[from] TooManyRanges),
     /// Asked for a runtime that is not there yet.
     #[error(
         "--runtime docker is not available in this version; use --runtime native, which needs no daemon"
@@ -132,13 +145,16 @@ impl Plan {
         let squid = host.squid.clone().ok_or(PlanError::SquidMissing)?;
         let paths = Paths::new(&draw.id, settings, host, cgroup);
         let resolvers = settings.dns_servers.clone().unwrap_or_else(|| host.resolvers.clone());
+        // Also without a credential: then it says what is missing.
+        let (services, openness) = services::services(settings, host, &policy, true)?;
         let limits = Limits::of(settings, cgroup, host.open_files);
-        let (agent, mut notices) = agent(settings, host, &paths, (&limits, &api));
-        let earlier = host.notices.iter().chain(&settings.notices).chain(&warnings);
-        notices.splice(0..0, earlier.chain(&api.notices).cloned());
+        let (agent, mut notices) = agent(settings, host, (&services, &api), (&paths, &limits));
+        let known = host.notices.iter().chain(&settings.notices).chain(&warnings);
+        notices.splice(0..0, known.chain(&openness).chain(&api.notices).cloned());
         notices.extend(limits.notices.iter().cloned());
         Ok(Self {
             contents: Contents::of(&policy, &resolvers, &host.own_addresses)
+                .opening(&services)?
                 .for_kernel(host.kernel.version),
             standing: Standing::expected(settings.profile, host),
             profile: settings.profile,
@@ -153,6 +169,8 @@ impl Plan {
                 service: draw.id.chars().filter(char::is_ascii_alphanumeric).collect(),
             },
             policy,
+            services,
+            own_addresses: host.own_addresses.iter().filter_map(v4).collect(),
             allowed,
             api,
             agent,
@@ -175,6 +193,7 @@ impl Plan {
             profile: &'a Standing,
             coverage: Vec<profile::Cover>,
             policy: &'a Policy,
+            services: &'a Services,
             api_proxy: serde_json::Value,
             squid_conf: &'a str,
             command: Vec<String>,
@@ -197,6 +216,7 @@ impl Plan {
             profile: &self.standing,
             coverage: profile::covers(self.standing.profile),
             policy: &self.policy,
+            services: &self.services,
             api_proxy: self.api.explain(),
             squid_conf: &conf,
             command: self.agent.argv.iter().map(text).collect(),
@@ -215,6 +235,13 @@ impl Plan {
             notices: &self.notices,
         })
         .unwrap_or_default()
+    }
+}
+
+fn v4(address: &IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
     }
 }
 
@@ -251,10 +278,10 @@ fn render(
 fn agent(
     settings: &Settings,
     host: &Host,
-    paths: &Paths,
-    (limits, api): (&Limits, &ApiProxyPlan),
+    (services, api): (&Services, &ApiProxyPlan),
+    (paths, limits): (&Paths, &Limits),
 ) -> (AgentSpec, Vec<String>) {
-    let environment = environment::agent_environment(settings, host, api);
+    let environment = environment::agent_environment(settings, host, services, api);
     let custom: Vec<Custom> = settings
         .mounts
         .iter()
@@ -274,7 +301,7 @@ fn agent(
         uid: host.agent.uid,
         gid: host.agent.gid,
         hostname: HOSTNAME,
-        hosts: &hosts_file(),
+        hosts: &hosts_file(services),
         resolv_conf: &resolv_conf(),
         passwd: &host.accounts,
         group: &host.groups,
@@ -314,11 +341,13 @@ fn agent(
 /// Name of the sandbox to itself, the original's container name.
 const HOSTNAME: &str = "awf-agent";
 
-fn hosts_file() -> String {
+fn hosts_file(services: &Services) -> String {
     let agent = addresses::AGENT;
-    format!(
+    let own = format!(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{agent}\t{HOSTNAME}\n"
-    )
+    );
+    let line = |service: &Service| format!("{}\t{}\n", service.address, service.names.join(" "));
+    own + &services.iter().map(line).collect::<String>()
 }
 
 /// Any address would do: the kernel leads port 53 to the name door. `ndots:0` spares search-domain detours.

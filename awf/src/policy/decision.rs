@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Protocol;
 
@@ -18,7 +18,17 @@ pub enum Rule {
     AllowPlain(Protocol),
     /// `allow-PROTOCOL-regex`: the name fits a listed pattern.
     AllowPattern(Protocol),
-    /// `deny-unsafe-ports`: not port 80 or 443, or plain HTTP on 443.
+    /// `allow-host-access`: a web port of this machine, opened by `--enable-host-access`.
+    AllowHostAccess,
+    /// `allow-host-port`: a port of this machine, opened by `--allow-host-ports`.
+    AllowHostPort,
+    /// `allow-host-service-port`: a port of this machine, opened by `--allow-host-service-ports`.
+    AllowHostServicePort,
+    /// `allow-topology-peer-N`, the whole id: a port that the Nth peer exposes.
+    AllowPeer(&'static str),
+    /// `allow-api-proxy`: a port of awf's own proxy of model providers.
+    AllowApiProxy,
+    /// `deny-unsafe-ports`: not port 80 or 443, or plain HTTP on 443, or not opened of a service.
     DenyUnsafePorts,
     /// `deny-malformed-name`: no resolver would take it.
     DenyMalformedName,
@@ -38,13 +48,17 @@ impl Rule {
     /// The id.
     pub fn id(self) -> &'static str {
         match self {
-            Self::AllowIp(id) => id,
+            Self::AllowIp(id) | Self::AllowPeer(id) => id,
             Self::AllowPlain(Protocol::Both) => "allow-both-plain",
             Self::AllowPlain(Protocol::Http) => "allow-http-only-plain",
             Self::AllowPlain(Protocol::Https) => "allow-https-only-plain",
             Self::AllowPattern(Protocol::Both) => "allow-both-regex",
             Self::AllowPattern(Protocol::Http) => "allow-http-only-regex",
             Self::AllowPattern(Protocol::Https) => "allow-https-only-regex",
+            Self::AllowHostAccess => "allow-host-access",
+            Self::AllowHostPort => "allow-host-port",
+            Self::AllowHostServicePort => "allow-host-service-port",
+            Self::AllowApiProxy => "allow-api-proxy",
             Self::DenyUnsafePorts => "deny-unsafe-ports",
             Self::DenyMalformedName => "deny-malformed-name",
             Self::DenyRawIpv4 => "deny-raw-ipv4",
@@ -58,7 +72,14 @@ impl Rule {
     /// Whether the rule lets the request through.
     pub fn allows(self) -> bool {
         match self {
-            Self::AllowIp(_) | Self::AllowPlain(_) | Self::AllowPattern(_) => true,
+            Self::AllowIp(_)
+            | Self::AllowPlain(_)
+            | Self::AllowPattern(_)
+            | Self::AllowHostAccess
+            | Self::AllowHostPort
+            | Self::AllowHostServicePort
+            | Self::AllowPeer(_)
+            | Self::AllowApiProxy => true,
             Self::DenyUnsafePorts
             | Self::DenyMalformedName
             | Self::DenyRawIpv4
@@ -73,6 +94,12 @@ impl Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.id())
+    }
+}
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.id())
     }
 }
 

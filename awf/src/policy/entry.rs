@@ -107,8 +107,8 @@ pub enum Problem {
     /// Below `.invalid` (RFC 6761, section 6.4).
     #[error("ends in .invalid, where no name can ever exist; remove it")]
     Reserved,
-    /// The keyword for services of the host.
-    #[error("asks for services on this machine, which is not supported yet; remove it")]
+    /// Another spelling of the keyword that opens this machine, which `cli` replaces.
+    #[error("stands for this machine; write localhost, http://localhost or https://localhost")]
     Localhost,
 }
 
@@ -418,10 +418,9 @@ mod tests {
         ("127.0.0.1", "not the address of another machine"),
         ("0x01020304", "an unusual spelling of an IPv4 address; write 1.2.3.4"),
         ("1.2.3.4.5", "neither a name nor an address"),
-        ("localhost", "not supported yet"),
-        ("LOCALHOST", "not supported yet"),
-        ("http://localhost", "not supported yet"),
-        ("https://localhost", "not supported yet"),
+        ("localhost.", "stands for this machine"),
+        ("LOCALHOST", "stands for this machine"),
+        ("http://localhost/", "stands for this machine"),
         ("a.invalid", "no name can ever exist"),
         ("*.INVALID.", "no name can ever exist"),
         ("http://", "no domain name"),

@@ -9,6 +9,7 @@ mod address;
 mod names;
 mod breadth;
 mod decision;
+mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,6 +21,7 @@ pub use address::literal;
 pub use decision::{Decision, Rule};
 pub use entry::{EntryError, List, Problem};
 pub use names::{Found, Names, Pattern, Star};
+pub use services::{DANGEROUS_PORTS, Opening, PortRange, Service, Services, Target};
 
 use address::ends_in_number;
 use entry::Subject;

@@ -18,7 +18,9 @@ use crate::policy::Decision;
 pub(super) struct Attempt {
     pub(super) origin: Origin,
     pub(super) counters: Counters,
-    client: SocketAddr,
+    pub(super) client: SocketAddr,
+    /// The API proxy puts it on record.
+    pub(super) recorded_elsewhere: bool,
     process: ProcessInfo,
     name: Option<(Arc<str>, NameSource)>,
     user_agent: Option<String>,
@@ -43,6 +45,7 @@ impl Attempt {
             port: origin.port,
             origin,
             client,
+            recorded_elsewhere: false,
             counters: Counters::default(),
             name: None,
             user_agent: None,
@@ -141,6 +144,16 @@ impl Ending {
             reason: decision.reason.clone(),
             status,
         }
+    }
+
+    /// Bytes passed to a service.
+    pub(super) fn served(decision: &Decision) -> Self {
+        Self { layer: Layer::Relay, ..Self::allowed(decision, None) }
+    }
+
+    /// A service did not take the connection.
+    pub(super) fn unserved(decision: &Decision, reason: String) -> Self {
+        Self { verdict: Verdict::Error, reason, ..Self::served(decision) }
     }
 
     /// The way to Squid, or from Squid to the origin, failed.

@@ -9,14 +9,14 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::Relay;
 use super::attempt::{Attempt, Ending};
 use super::client_hello::alert_access_denied;
 use super::first_bytes::{Unclear, read_head, read_hello};
 use super::http_head::{self, Authority, Head, Target, forbidden};
 use super::pump::pump;
-use super::transparent::{carry, remedy, say, serve_http, text_of};
+use super::transparent::{carry, say, serve_http, text_of, way};
 use super::upstream::{Request, outcome_of};
+use super::{Relay, service};
 use crate::observe::record::NameSource;
 use crate::policy::{Decision, Scheme};
 
@@ -41,6 +41,10 @@ pub(super) async fn serve(
         return Ending::internal("a request that was understood is not any more");
     };
     attempt.is_by(request.user_agent);
+    let services = Arc::clone(&relay.reach.services);
+    if let Some(service) = host_of(&request.target).and_then(|host| services.named(&host)) {
+        return service::serve_request(relay, attempt, client, service, &bytes).await;
+    }
     match request.target {
         Target::Connect(authority) => {
             let rest = BytesMut::from(bytes.get(request.length..).unwrap_or_default());
@@ -50,10 +54,10 @@ pub(super) async fn serve(
             let port = authority.port.unwrap_or(80);
             let host: Arc<str> = Arc::from(text_of(&authority.host));
             attempt.is_for(Arc::clone(&host), NameSource::Request, port);
-            let decision = relay.policy.decide(&host, port, Scheme::Http);
+            let decision = relay.decide(&host, port, Scheme::Http);
             let request = Request::Forward(bytes.freeze());
             if !decision.allow {
-                say(&mut client, &forbidden(decision.rule, &host, &remedy(&host))).await;
+                say(&mut client, &forbidden(decision.rule, &host, &way(relay, &host, port))).await;
                 relay.show_denial(attempt, request);
                 return Ending::denied(&decision);
             }
@@ -72,6 +76,17 @@ pub(super) async fn serve(
     }
 }
 
+/// The host that a proxy request names. Only plain HTTP is fetched.
+fn host_of(target: &Target) -> Option<String> {
+    match target {
+        Target::Connect(authority) => Some(text_of(&authority.host)),
+        Target::Absolute { scheme, authority } if scheme == "http" => {
+            Some(text_of(&authority.host))
+        }
+        Target::Absolute { .. } | Target::Origin => None,
+    }
+}
+
 async fn serve_connect(
     relay: &Arc<Relay>,
     attempt: &mut Attempt,
@@ -82,9 +97,9 @@ async fn serve_connect(
     let port = authority.port.unwrap_or(443);
     let host: Arc<str> = Arc::from(text_of(&authority.host));
     attempt.is_for(Arc::clone(&host), NameSource::Request, port);
-    let decision = relay.policy.decide(&host, port, Scheme::Tls);
+    let decision = relay.decide(&host, port, Scheme::Tls);
     if !decision.allow {
-        say(&mut client, &forbidden(decision.rule, &host, &remedy(&host))).await;
+        say(&mut client, &forbidden(decision.rule, &host, &way(relay, &host, port))).await;
         relay.show_denial(attempt, Request::Tunnel { host: host.to_string(), port });
         return Ending::denied(&decision);
     }

@@ -1,9 +1,9 @@
-//! Step 6 of 9: from the doors to Squid. Takes redirected connections, learns whom they are for, and lets through what the
-//! policy and Squid both allow.
+//! Step 6 of 9: from the doors to Squid and to services. Takes redirected connections, learns whom they are for, and lets
+//! through what the policy and Squid both allow, and what is opened of this machine and of containers.
 //!
 //! Owns: the connections, from accept to the record of their end. Every name is judged twice, here by the `Policy` itself
 //! and by Squid from the configuration derived from it; an attempt passes only if both say yes, so neither a mistake in the
-//! rendering nor a quirk of Squid's parsing can widen the policy. Must never: connect to anything but Squid, trust the
+//! rendering nor a quirk of Squid's parsing can widen the policy. Must never: connect to anything but Squid and services, trust the
 //! address a client connected to, or let bytes pass whose destination is not known by name.
 
 pub mod client_hello;
@@ -14,6 +14,7 @@ pub mod capacity;
 mod attempt;
 mod explicit;
 mod first_bytes;
+mod service;
 mod transparent;
 mod upstream;
 
@@ -29,14 +30,15 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api_proxy::{ApiProxy, Visit};
+use crate::api_proxy::Visit;
 use crate::doors::names::NameTable;
 use crate::observe::journal::Journal;
 use crate::plan::addresses;
 use crate::plan::api_proxy::Provider;
-use crate::policy::Policy;
+use crate::policy::{Decision, Policy, Scheme};
 use attempt::{Attempt, Ending};
 pub(crate) use first_bytes::{Unclear, read_head};
+pub use service::Reach;
 pub(crate) use transparent::say;
 pub use upstream::Upstream;
 pub(crate) use upstream::{Failure, Tag};
@@ -60,7 +62,7 @@ pub struct Relay {
     names: Arc<NameTable>,
     policy: Arc<Policy>,
     upstream: Upstream,
-    api: Arc<ApiProxy>,
+    reach: Reach,
     journal: Arc<Journal>,
     connections: Arc<Semaphore>,
     markers: Arc<Semaphore>,
@@ -74,7 +76,7 @@ impl Relay {
         origins: Origins,
         names: Arc<NameTable>,
         policy: Arc<Policy>,
-        (upstream, api): (Upstream, Arc<ApiProxy>),
+        (upstream, reach): (Upstream, Reach),
         journal: Arc<Journal>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -82,7 +84,7 @@ impl Relay {
             names,
             policy,
             upstream,
-            api,
+            reach,
             journal,
             connections: Arc::new(Semaphore::new(capacity::connections())),
             markers: Arc::new(Semaphore::new(MARKERS)),
@@ -132,7 +134,7 @@ impl Relay {
         let cut = self.cut.clone();
         if is_for_api_proxy(&origin) {
             // It keeps the record of its requests itself, also when it is cut.
-            let serving = Arc::clone(&self.api).serve(client, Visit::of(&origin, peer));
+            let serving = Arc::clone(&self.reach.api).serve(client, Visit::of(&origin, peer));
             let _cut = cut.run_until_cancelled(serving).await.is_none();
             return;
         }
@@ -142,12 +144,13 @@ impl Relay {
                 match door {
                     Door::Transparent => transparent::serve(&self, &mut attempt, client).await,
                     Door::Proxy => explicit::serve(&self, &mut attempt, client).await,
+                    Door::Service => service::serve(&self, &mut attempt, client).await,
                     Door::Name => Ending::internal("the name door does not lead to the relay"),
                 }
             })
             .await
             .unwrap_or_else(Ending::cut);
-        if self.journal.covers(attempt.origin.ktime_ns) {
+        if !attempt.recorded_elsewhere && self.journal.covers(attempt.origin.ktime_ns) {
             self.journal.write(attempt.record(&self.journal, ending));
         }
     }
@@ -162,6 +165,15 @@ impl Relay {
         let _gone = origins.remove(&key).is_err();
         drop(origins);
         Some(origin)
+    }
+
+    /// Judges a request for a domain. Where no list could allow what it asks for, the reason names the flag that would.
+    fn decide(&self, host: &str, port: u16, scheme: Scheme) -> Decision {
+        let decision = self.policy.decide(host, port, scheme);
+        match self.reach.why_closed(host, port).filter(|_reason| !decision.allow) {
+            Some(reason) => Decision { reason, ..decision },
+            None => decision,
+        }
     }
 
     /// The name the agent resolved to get this address.

@@ -20,7 +20,7 @@ use super::pump::pump;
 use super::upstream::Request;
 use super::{Relay, explicit};
 use crate::observe::record::NameSource;
-use crate::policy::{Decision, Scheme};
+use crate::policy::{Decision, Scheme, Service};
 
 /// TLS alert `internal_error`(80), fatal: the fault is neither the client's nor the policy's.
 const ALERT_INTERNAL_ERROR: [u8; 7] = [21, 3, 1, 0, 2, 2, 80];
@@ -28,11 +28,29 @@ const ALERT_INTERNAL_ERROR: [u8; 7] = [21, 3, 1, 0, 2, 2, 80];
 const HTTP_PORT: u16 = 80;
 
 pub(super) async fn serve(relay: &Arc<Relay>, attempt: &mut Attempt, client: TcpStream) -> Ending {
+    let services = Arc::clone(&relay.reach.services);
+    if let Some(service) = services.at(attempt.address()) {
+        return serve_closed(attempt, client, service).await;
+    }
     if attempt.origin.port == HTTP_PORT {
         serve_http(relay, attempt, client, BytesMut::new(), None).await
     } else {
         serve_tls(relay, attempt, client).await
     }
+}
+
+/// Refuses a web port that is not opened of a service: its address means the service, whatever name the client goes on to say.
+async fn serve_closed(attempt: &mut Attempt, mut client: TcpStream, service: &Service) -> Ending {
+    let port = attempt.origin.port;
+    attempt.is_for(Arc::from(service.name()), NameSource::Service, port);
+    let decision = service.decide(port);
+    let refusal = if port == HTTP_PORT {
+        forbidden(decision.rule, service.name(), &decision.reason)
+    } else {
+        alert_access_denied().to_vec()
+    };
+    say(&mut client, &refusal).await;
+    Ending::denied(&decision)
 }
 
 async fn serve_tls(relay: &Arc<Relay>, attempt: &mut Attempt, mut client: TcpStream) -> Ending {
@@ -58,7 +76,7 @@ async fn serve_tls(relay: &Arc<Relay>, attempt: &mut Attempt, mut client: TcpStr
         (None, None) => (Arc::from(attempt.address().to_string()), NameSource::Request),
     };
     attempt.is_for(Arc::clone(&name), source, port);
-    let decision = relay.policy.decide(&name, port, Scheme::Tls);
+    let decision = relay.decide(&name, port, Scheme::Tls);
     if !decision.allow {
         say(&mut client, &alert_access_denied()).await;
         relay.show_denial(attempt, Request::Tunnel { host: name.to_string(), port });
@@ -105,10 +123,10 @@ pub(super) async fn serve_http(
     };
     let source = if resolved.is_some() { source } else { NameSource::Host };
     attempt.is_for(Arc::clone(&host), source, HTTP_PORT);
-    let decision = relay.policy.decide(&host, HTTP_PORT, Scheme::Http);
+    let decision = relay.decide(&host, HTTP_PORT, Scheme::Http);
     let request = Request::Origin(bytes.freeze());
     if !decision.allow {
-        say(&mut client, &forbidden(decision.rule, &host, &remedy(&host))).await;
+        say(&mut client, &forbidden(decision.rule, &host, &way(relay, &host, HTTP_PORT))).await;
         relay.show_denial(attempt, request);
         return Ending::denied(&decision);
     }
@@ -147,8 +165,12 @@ pub(super) fn text_of(host: &Host) -> String {
     }
 }
 
-/// What a denied client is told to do.
-pub(super) fn remedy(host: &str) -> String {
+/// What a denied client is told to do. The list of domains cannot help where a port of this machine is meant.
+pub(super) fn way(relay: &Relay, host: &str, port: u16) -> String {
+    relay.reach.why_closed(host, port).unwrap_or_else(|| remedy(host))
+}
+
+fn remedy(host: &str) -> String {
     if host.parse::<Ipv4Addr>().is_ok() {
         format!("connect by name, or add --allow-domains {host}")
     } else {

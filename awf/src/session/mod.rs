@@ -129,6 +129,9 @@ async fn confine_and_run(plan: &Plan, looking: Looking, signals: &mut Signals) -
     if let Some(summary) = plan.api.summary() {
         tracing::info!("{summary}");
     }
+    for line in plan.services.lines() {
+        tracing::info!("Opened: {line}");
+    }
     tracing::debug!("programs attached after {:?}", began.elapsed());
 
     let squid = Squid::start(proxy::Spec {
@@ -215,7 +218,7 @@ fn tell(plan: &Plan, exit: Exit, account: &Account) {
     match exit.code() {
         0 => tracing::info!("Command completed successfully"),
         code => {
-            for line in report::denials(&account.tally, &plan.allowed) {
+            for line in report::denials(&account.tally, &plan.allowed, &plan.services) {
                 tracing::warn!("{line}");
             }
             tracing::info!("Command completed with exit code: {code}");

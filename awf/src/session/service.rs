@@ -18,12 +18,12 @@ use crate::doors::name::NameDoor;
 use crate::doors::names::NameTable;
 use crate::enforce::{Cgroup, Object, Profile, prove};
 use crate::observe::journal::{Journal, Tally};
-use crate::observe::kernel::{Counts, Reader, count};
+use crate::observe::kernel::{Counts, Known, Reader, count};
 use crate::observe::{calls, names};
 use crate::plan::{Plan, addresses};
-use crate::policy::{Policy, Scheme};
+use crate::policy::{Policy, Scheme, Services};
 use crate::proxy::Squid;
-use crate::relay::{Relay, Upstream};
+use crate::relay::{Reach, Relay, Upstream};
 use crate::runtime::native::watch::Blocked;
 
 /// How long the record may take to show every refusal of the probe. They are in memory already; a loaded machine may still
@@ -37,6 +37,7 @@ pub(super) struct Service {
     journal: Arc<Journal>,
     relay: Arc<Relay>,
     names: Arc<NameTable>,
+    services: Arc<Services>,
     counts: Counts,
     /// Until the proof has been judged, the ring is read by the proof.
     ring: Option<RingBuf<MapData>>,
@@ -74,18 +75,21 @@ impl Service {
             Way::Squid(upstream.clone()),
             Arc::clone(&journal),
         );
+        let services = Arc::new(plan.services.clone());
+        let reach = Reach { services: Arc::clone(&services), own: plan.own_addresses.clone(), api };
         let relay = Relay::new(
             object.take_origins()?,
             Arc::clone(&names),
             Arc::clone(&policy),
-            (upstream, api),
+            (upstream, reach),
             Arc::clone(&journal),
         );
-        let name_door = Arc::new(name_door(&names, policy, Arc::clone(&journal)));
+        let name_door = Arc::new(name_door(&names, policy, &services, Arc::clone(&journal)));
         let stream = |listener| TcpListener::from_std(listener).context("serve a door");
         let doors = vec![
             tokio::spawn(Arc::clone(&relay).serve(Door::Transparent, stream(doors.transparent)?)),
             tokio::spawn(Arc::clone(&relay).serve(Door::Proxy, stream(doors.proxy)?)),
+            tokio::spawn(Arc::clone(&relay).serve(Door::Service, stream(doors.service)?)),
             tokio::spawn(Arc::clone(&name_door).serve_tcp(stream(doors.name_tcp)?)),
             tokio::spawn(name_door.serve_udp(UdpSocket::from_std(doors.name_udp)?)),
         ];
@@ -95,6 +99,7 @@ impl Service {
             journal,
             relay,
             names,
+            services,
             reader: None,
             doors,
         })
@@ -116,7 +121,8 @@ impl Service {
     pub(super) fn begin_record(&mut self) -> Result<()> {
         self.journal.begin();
         if let Some(ring) = self.ring.take() {
-            let reader = Reader::start(ring, Arc::clone(&self.journal), Arc::clone(&self.names))?;
+            let known = Known::new(Arc::clone(&self.names), Arc::clone(&self.services));
+            let reader = Reader::start(ring, Arc::clone(&self.journal), known)?;
             self.reader = Some(reader);
         }
         Ok(())
@@ -140,8 +146,13 @@ impl Service {
     }
 }
 
-fn name_door(names: &Arc<NameTable>, policy: Arc<Policy>, journal: Arc<Journal>) -> NameDoor {
-    let hosts: HashMap<String, Ipv4Addr> = [
+fn name_door(
+    names: &Arc<NameTable>,
+    policy: Arc<Policy>,
+    services: &Services,
+    journal: Arc<Journal>,
+) -> NameDoor {
+    let mut hosts: HashMap<String, Ipv4Addr> = [
         ("squid-proxy".to_owned(), addresses::PROXY),
         ("awf-squid".to_owned(), addresses::PROXY),
         ("awf-agent".to_owned(), addresses::AGENT),
@@ -149,6 +160,9 @@ fn name_door(names: &Arc<NameTable>, policy: Arc<Policy>, journal: Arc<Journal>)
         ("awf-api-proxy".to_owned(), addresses::API_PROXY),
     ]
     .into();
+    for service in services.iter() {
+        hosts.extend(service.names.iter().map(|name| (name.clone(), service.address)));
+    }
     let judge = Arc::clone(&policy);
     let favour = move |name: &str| {
         judge.decide(name, 443, Scheme::Tls).allow || judge.decide(name, 80, Scheme::Http).allow

@@ -1,10 +1,10 @@
 //! The rules the kernel runs: nothing passes that leaves the agent's namespace or the proxy's guard.
 //!
-//! Input: 16 bytes that choose the attempt, then addresses and ports of the configuration.
+//! Input: 12 bytes that choose the attempt, then addresses and ports of the configuration, then opened ranges.
 
 #![no_main]
 
-use awf_common::config::{Config, GuardConfig};
+use awf_common::config::{Config, GuardConfig, Opening, Openings};
 use awf_common::decide::{
     Destination, Door, Reason, Transport, Verdict, decide, packet_stays_inside,
 };
@@ -34,7 +34,6 @@ fuzz_target!(|bytes: &[u8]| {
         1 => Destination::V6,
         _ => Destination::V4(address),
     };
-    agent(&config, transport, destination, port);
     let proxy = GuardConfig { tcp_ports: config.tcp_ports, chooses_errno: 0 };
     let inward = if choice & 8 == 0 {
         is_inward4(address)
@@ -42,10 +41,19 @@ fuzz_target!(|bytes: &[u8]| {
         is_inward6([address, next(), next(), next()])
     };
     proxied(&proxy, transport, inward, port, Listed((choice >> 24) as u8));
+    config.service_door_port = low(next());
+    let openings =
+        Opening::NONE.map(|_end| Opening { address: next(), low: low(next()), high: low(next()) });
+    agent((&config, &openings), transport, destination, port);
 });
 
-fn agent(config: &Config, transport: Transport, destination: Destination, port: u16) {
-    let verdict = decide(config, transport, destination, port);
+fn agent(
+    (config, openings): (&Config, &Openings),
+    transport: Transport,
+    destination: Destination,
+    port: u16,
+) {
+    let verdict = decide(config, openings, transport, destination, port);
     let Destination::V4(address) = destination else {
         let expected = match destination {
             Destination::V6Local => Verdict::Pass,
@@ -63,6 +71,12 @@ fn agent(config: &Config, transport: Transport, destination: Destination, port: 
                 (transport, address, port),
                 (Transport::Tcp, config.proxy, config.proxy_port)
             );
+        }
+        Verdict::Lead(Door::Service) => {
+            let mut listed = openings.iter().take_while(|one| one.address != 0);
+            let holds =
+                |one: &Opening| one.address == address && one.low <= port && port <= one.high;
+            assert!(transport == Transport::Tcp && !own && port != 0 && listed.any(holds));
         }
         Verdict::Lead(Door::Transparent) => {
             assert!(transport == Transport::Tcp && port != 0 && config.tcp_ports.contains(&port));

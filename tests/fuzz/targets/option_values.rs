@@ -7,6 +7,7 @@
 use std::path::Component;
 
 use awf::cli::{Args, Settings, is_reserved};
+use awf::policy::PortRange;
 use awf_fuzz::{caller, is_presentable};
 use libfuzzer_sys::fuzz_target;
 
@@ -27,6 +28,10 @@ fuzz_target!(|text: &str| {
             Some('d') => args.allow_domains = Some(value),
             Some('b') => args.block_domains = Some(value),
             Some('n') => args.dns_servers = Some(value),
+            Some('o') => args.allow_host_ports = Some(value),
+            Some('s') => args.allow_host_service_ports = Some(value),
+            Some('a') => args.topology_attach.push(value),
+            Some('h') => args.enable_host_access = true,
             Some('w') => args.container_workdir = Some(value),
             Some('l') => args.proxy_logs_dir = Some(value),
             Some('m') => args.memory_limit = Some(value),
@@ -50,6 +55,14 @@ fuzz_target!(|text: &str| {
         assert!(!is_reserved(name) && !name.is_empty() && !name.contains(['=', '\0']), "{name:?}");
         assert!(!value.contains('\0'), "no environment can hold {value:?}");
     }
+    if let Some(access) = &settings.host_access {
+        let ordered = |range: &PortRange| range.low != 0 && range.low <= range.high;
+        assert!(access.ports.iter().all(|range| ordered(range) && range.dangerous().is_none()));
+        assert!(access.service_ports.iter().all(|port| *port != 0));
+    }
+    let is_plain =
+        |name: &String| name.len() > 1 && !name.contains(|c: char| c.is_control() || c == '/');
+    assert!(settings.peers.iter().all(is_plain));
     if let Some(directory) = &settings.container_workdir {
         assert!(directory.is_absolute());
     }

@@ -8,23 +8,23 @@ use std::sync::{Arc, LazyLock};
 
 use awf::doors::names::NameTable;
 use awf::observe::journal::Journal;
-use awf::observe::kernel::to_record;
+use awf::observe::kernel::{Known, to_record};
 use awf_common::event::Refusal;
 use awf_fuzz::is_one_line_of;
 use libfuzzer_sys::fuzz_target;
 
 static JOURNAL: LazyLock<Arc<Journal>> =
     LazyLock::new(|| Journal::open("run".into(), Path::new("/dev/null")).expect("a journal"));
-static NAMES: LazyLock<NameTable> = LazyLock::new(|| {
+static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     let names = NameTable::new(Ipv4Addr::new(198, 18, 0, 0), 24).expect("a range");
     names.address_of("example.com", false).expect("an address");
-    names
+    Known::new(Arc::new(names), Arc::default())
 });
 
 fuzz_target!(|bytes: &[u8]| {
     let refusal = Refusal::from_bytes(bytes);
     assert_eq!(refusal.is_some(), bytes.len() == size_of::<Refusal>());
     if let Some(refusal) = refusal {
-        is_one_line_of(&to_record(&refusal, &JOURNAL, &NAMES));
+        is_one_line_of(&to_record(&refusal, &JOURNAL, &KNOWN));
     }
 });

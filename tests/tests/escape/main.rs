@@ -1,7 +1,7 @@
 //! One case for each idea of getting out: it works in the lab without awf, with awf it is refused at once and on record,
 //! and the lab's sink saw nothing of it.
 //!
-//! [`vectors`] are system calls, [`tls`], [`requests`], [`names`] and [`guard`] are conversations, [`surroundings`] is
+//! [`vectors`] are system calls, [`tls`], [`requests`], [`names`], [`services`] and [`guard`] are conversations, [`surroundings`] is
 //! everything around the command. The ideas come from the known bypasses of awf's peers and of the original.
 
 #[path = "../../src/bin/probe/dialogue.rs"]
@@ -17,6 +17,7 @@ mod guard;
 mod names;
 mod probe;
 mod requests;
+mod services;
 mod smuggling;
 mod surroundings;
 mod tls;

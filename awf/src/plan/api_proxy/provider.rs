@@ -36,7 +36,7 @@ impl Provider {
 
     /// Its port at [`addresses::API_PROXY`].
     pub fn port(self) -> u16 {
-        addresses::API_PROXY_PORT
+        addresses::API_PROXY_PORTS.0
             + match self {
                 Self::OpenAi => 0,
                 Self::Anthropic => 1,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::cli;
+use crate::policy::Services;
 
 /// What a caller with these variables gets.
 pub(crate) fn sample(vars: &[(&str, &str)]) -> ApiProxyPlan {
@@ -149,7 +150,12 @@ fn no_credential_is_in_any_text_of_the_plan() {
     assert_eq!(plans[0].routes.len(), 5);
     let host = host(&vars);
     let settings = settings(&host, &["--env-all"]);
-    let command = crate::plan::environment::agent_environment(&settings, &host, &plans[0]);
+    let command = crate::plan::environment::agent_environment(
+        &settings,
+        &host,
+        &Services::default(),
+        &plans[0],
+    );
     assert!(command.variables.iter().all(|(_, value)| !value.contains("hunter2")));
 }
 
@@ -185,7 +191,8 @@ fn check_variables(vars: &[(&str, &str)], options: &[&str], expected: &[(&str, &
     let host = host(vars);
     let settings = settings(&host, options);
     let plan = ApiProxyPlan::decide(&settings, &host, "run");
-    let command = crate::plan::environment::agent_environment(&settings, &host, &plan);
+    let command =
+        crate::plan::environment::agent_environment(&settings, &host, &Services::default(), &plan);
     let prefixes =
         ["OPENAI", "CODEX", "ANTHROPIC", "CLAUDE", "COPILOT", "GEMINI", "GOOGLE", "AWF_GEMINI"];
     let found: Vec<(&str, &str)> = command
