@@ -6,6 +6,7 @@
 
 pub mod attempts;
 pub mod bench;
+pub mod server;
 
 use std::ffi::OsString;
 use std::fs;
@@ -135,14 +136,14 @@ impl Run {
     pub fn spawn(&self, line: &str) -> Child {
         let lab = lab();
         let mut command = lab.host_command(awf());
+        for name in CA_VARIABLES {
+            command.env_remove(name);
+        }
         for (name, value) in &self.environment {
             command.env(name, value);
         }
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
-        }
-        for name in CA_VARIABLES {
-            command.env_remove(name);
         }
         command.args(&self.arguments).arg("--proxy-logs-dir").arg(&self.logs);
         if !self.arguments.iter().any(|argument| argument == "--audit-dir") {
