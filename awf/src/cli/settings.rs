@@ -147,9 +147,7 @@ impl Settings {
             Some(path) => variables::from_file(&caller.cwd.join(path), &mut notices)?,
             None => Variables::new(),
         };
-        if args.api.enable_api_proxy {
-            notices.push(ENABLED_ALREADY.to_owned());
-        }
+        notices.extend(args.api.enable_api_proxy.then(|| ENABLED_ALREADY.to_owned()));
         let directory = |flag, text: &Option<String>| {
             text.as_deref().map(|text| directories::writable(flag, text, caller)).transpose()
         };
@@ -382,6 +380,11 @@ mod tests {
         caller.env.insert("AWF_AUDIT_DIR".to_owned(), "/etc/passwd".to_owned());
         let sentence = resolve_as(&caller, &[]).unwrap_err().to_string();
         assert!(sentence.starts_with("AWF_AUDIT_DIR '/etc/passwd': it is not a directory"));
+    }
+
+    #[test]
+    fn an_option_that_is_not_needed_any_more_is_taken_and_told() {
+        assert_eq!(resolve(&["--enable-api-proxy"]).unwrap().notices, [ENABLED_ALREADY]);
     }
 
     #[test]
