@@ -403,6 +403,11 @@ mod tests {
     }
 
     #[test]
+    fn an_option_that_is_not_needed_any_more_is_taken_and_told() {
+        assert_eq!(resolve(&["--enable-api-proxy"]).unwrap().notices, [ENABLED_ALREADY]);
+    }
+
+    #[test]
     fn an_empty_domain_list_allows_nothing_and_is_no_mistake() {
         assert!(resolve(&["--allow-domains", ""]).unwrap().allow.is_empty());
     }
