@@ -7,7 +7,7 @@
 //! 3. [`policy`]: what may leave
 //! 4. [`plan`]: everything to be done, as plain data; nothing on the machine has changed up to here
 //! 5. [`enforce`]: the kernel obeys
-//! 6. [`doors`], [`relay`], [`proxy`]: the only way out
+//! 6. [`doors`], [`relay`], [`api_proxy`], [`proxy`]: the only way out
 //! 7. [`runtime`]: where things run
 //! 8. [`observe`]: what happened
 //! 9. [`session`]: acquires in order, releases in reverse
@@ -19,6 +19,7 @@ pub mod plan;
 pub mod enforce;
 pub mod doors;
 pub mod relay;
+pub mod api_proxy;
 pub mod proxy;
 pub mod runtime;
 pub mod observe;

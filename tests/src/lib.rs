@@ -157,14 +157,14 @@ impl Run {
     pub fn spawn(&self, line: &str) -> Child {
         let lab = lab();
         let mut command = lab.host_command(awf());
+        for name in CA_VARIABLES {
+            command.env_remove(name);
+        }
         for (name, value) in &self.environment {
             command.env(name, value);
         }
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
-        }
-        for name in CA_VARIABLES {
-            command.env_remove(name);
         }
         command
             .args(runtime_options())

@@ -17,6 +17,7 @@ use crate::exit;
 const DOMAINS: &str = "Domains";
 const SERVICES: &str = "This machine and containers";
 const ENVIRONMENT: &str = "Environment";
+const API: &str = "API proxy";
 const FILES: &str = "Files";
 const LIMITS: &str = "Limits and terminal";
 const RUN: &str = "Run and logs";
@@ -152,6 +153,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME", help_heading = ENVIRONMENT)]
     pub exclude_env: Vec<String>,
 
+    /// Options of the API proxy.
+    #[command(flatten)]
+    pub api: ApiArgs,
+
     /// Show a file or directory of this machine in the sandbox, `rw` unless `ro` is said; `$NAME`
     /// and `${NAME}` are replaced. May be repeated
     #[arg(short = 'v', long, value_name = "HOST:CONTAINER[:ro|rw]", help_heading = FILES)]
@@ -249,6 +254,57 @@ pub struct Args {
     /// The command. One word is a line for the shell, several are a program and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// Where the API proxy sends requests that carry the caller's keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct ApiArgs {
+    /// Accepted for the sake of old command lines: the API proxy serves whose key is there.
+    #[arg(long, hide = true)]
+    pub enable_api_proxy: bool,
+
+    /// Server that gets the key of `OPENAI_API_KEY` [default: `OPENAI_API_TARGET`, else
+    /// api.openai.com]. It is added to the allowed domains, like those of the next four
+    #[arg(long, value_name = "HOST", help_heading = API)]
+    pub openai_api_target: Option<String>,
+
+    /// Server that gets the key of `ANTHROPIC_API_KEY` [default: `ANTHROPIC_API_TARGET`, else
+    /// api.anthropic.com]
+    #[arg(long, value_name = "HOST", help_heading = API)]
+    pub anthropic_api_target: Option<String>,
+
+    /// Server that gets the token of `COPILOT_GITHUB_TOKEN`, or the key of
+    /// `COPILOT_PROVIDER_API_KEY` [default: `COPILOT_API_TARGET`, else the one that belongs to
+    /// `GITHUB_SERVER_URL` or `COPILOT_PROVIDER_BASE_URL`]
+    #[arg(long, value_name = "HOST", help_heading = API)]
+    pub copilot_api_target: Option<String>,
+
+    /// Server that gets the key of `GEMINI_API_KEY` [default: `GEMINI_API_TARGET`, else
+    /// generativelanguage.googleapis.com]
+    #[arg(long, value_name = "HOST", help_heading = API)]
+    pub gemini_api_target: Option<String>,
+
+    /// Server that gets the key of `GOOGLE_API_KEY` [default: `VERTEX_API_TARGET`, else
+    /// aiplatform.googleapis.com]
+    #[arg(long, value_name = "HOST", help_heading = API)]
+    pub vertex_api_target: Option<String>,
+
+    /// What goes before the path of each request to `OpenAI`'s server [default:
+    /// `OPENAI_API_BASE_PATH`, else /v1 for api.openai.com and nothing for others]
+    #[arg(long, value_name = "PATH", help_heading = API)]
+    pub openai_api_base_path: Option<String>,
+
+    /// Likewise for Anthropic's [default: `ANTHROPIC_API_BASE_PATH`, else nothing]
+    #[arg(long, value_name = "PATH", help_heading = API)]
+    pub anthropic_api_base_path: Option<String>,
+
+    /// Likewise for Gemini's [default: `GEMINI_API_BASE_PATH`, else nothing]
+    #[arg(long, value_name = "PATH", help_heading = API)]
+    pub gemini_api_base_path: Option<String>,
+
+    /// Likewise for Vertex's [default: `VERTEX_API_BASE_PATH`, else nothing]
+    #[arg(long, value_name = "PATH", help_heading = API)]
+    pub vertex_api_base_path: Option<String>,
 }
 
 /// Reads a command line, program name first.

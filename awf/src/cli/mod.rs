@@ -7,6 +7,7 @@
 pub mod args;
 pub mod settings;
 pub mod usage;
+mod api_targets;
 mod command;
 mod directories;
 mod domains;
@@ -16,6 +17,7 @@ mod mounts;
 mod services;
 mod variables;
 
+pub use self::api_targets::{ApiTargets, Endpoint};
 pub use self::args::{Args, Request, parse};
 pub use self::domains::{DomainEntry, Origin};
 pub use self::images::{DaemonAddress, Images, Supply};

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::api_targets::ApiTargets;
 use super::args::Args;
 use super::domains::{self, DomainEntry};
 use super::images::Images;
@@ -25,6 +26,10 @@ pub const DEFAULT_MEMORY_BYTES: u64 = 6 << 30;
 
 /// Processes of the command unless said otherwise, the original's.
 pub const DEFAULT_PIDS: u64 = 1000;
+
+/// What to say to `--enable-api-proxy`, which the original needed once.
+const ENABLED_ALREADY: &str =
+    "--enable-api-proxy is deprecated and not needed: the API proxy serves whose key is there";
 
 /// Everything the user asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +52,8 @@ pub struct Settings {
     pub env_file: Variables,
     /// Names of `--exclude-env`.
     pub excluded: BTreeSet<String>,
+    /// Where the API proxy sends requests.
+    pub api: ApiTargets,
     /// Mounts, no two with the same target.
     pub mounts: Vec<Mount>,
     /// Where the command starts; `None` means the workspace.
@@ -153,6 +160,7 @@ impl Settings {
             Some(path) => variables::from_file(&caller.cwd.join(path), &mut notices)?,
             None => Variables::new(),
         };
+        notices.extend(args.api.enable_api_proxy.then(|| ENABLED_ALREADY.to_owned()));
         let directory = |flag, text: &Option<String>| {
             text.as_deref().map(|text| directories::writable(flag, text, caller)).transpose()
         };
@@ -167,6 +175,7 @@ impl Settings {
             env_all: args.env_all,
             env_file,
             excluded: variables::excluded(&args.exclude_env)?,
+            api: ApiTargets::resolve(&args.api, &caller.env)?,
             mounts: mounts::all(&args.mount, caller)?,
             container_workdir: args.container_workdir.as_deref().map(inside).transpose()?,
             work_dir: directory("--work-dir", &args.work_dir)?,
@@ -286,6 +295,7 @@ mod tests {
             env_all: false,
             env_file: Variables::new(),
             excluded: BTreeSet::new(),
+            api: ApiTargets::default(),
             mounts: Vec::new(),
             container_workdir: None,
             work_dir: None,
@@ -329,6 +339,7 @@ mod tests {
             "A=1",
             "--env-all",
             "--exclude-env=X",
+            "--openai-api-target=o.example",
             "-v",
             "/etc:/e:ro",
             "--container-workdir=/e",
@@ -356,6 +367,7 @@ mod tests {
         assert_eq!(settings.peers, ["gateway"]);
         assert_eq!((settings.env["A"].as_str(), settings.env_all), ("1", true));
         assert!(settings.excluded.contains("X"));
+        assert_eq!(settings.api.openai.host.as_deref(), Some("o.example"));
         assert_eq!(settings.mounts.len(), 1);
         assert_eq!(settings.container_workdir, Some("/e".into()));
         assert_eq!(settings.work_dir, Some("/tmp/awf-none".into()));
@@ -410,6 +422,11 @@ mod tests {
         caller.env.insert("AWF_AUDIT_DIR".to_owned(), "/etc/passwd".to_owned());
         let sentence = resolve_as(&caller, &[]).unwrap_err().to_string();
         assert!(sentence.starts_with("AWF_AUDIT_DIR '/etc/passwd': it is not a directory"));
+    }
+
+    #[test]
+    fn an_option_that_is_not_needed_any_more_is_taken_and_told() {
+        assert_eq!(resolve(&["--enable-api-proxy"]).unwrap().notices, [ENABLED_ALREADY]);
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub enum Outcome {
     Pointer(Arc<str>),
     /// The name exists, but has nothing of this type.
     NoData,
+    /// Likewise, of a known host: asking for it tells nobody anything.
+    HostNoData,
     /// There is no such name.
     NoSuchName,
     /// The table has no address left for this name.
@@ -154,7 +156,7 @@ impl NameDoor {
             Some(name) if is_reverse(name) => self.decide_reverse(name, query.query_type()),
             Some(name) => match self.host(name) {
                 Some(address) if is_address => Outcome::Host(address),
-                Some(_) => Outcome::NoData,
+                Some(_) => Outcome::HostNoData,
                 None if !may_exist(name) => Outcome::NoSuchName,
                 // The table is asked for addresses only: other types must not use it up.
                 None if !is_address => Outcome::NoData,
@@ -289,7 +291,7 @@ impl Request {
                 Ok(name) => (ResponseCode::NoError, Some(RData::PTR(PTR(name)))),
                 Err(_) => (ResponseCode::ServFail, None),
             },
-            Outcome::NoData => (ResponseCode::NoError, None),
+            Outcome::NoData | Outcome::HostNoData => (ResponseCode::NoError, None),
             Outcome::NoSuchName => (ResponseCode::NXDomain, None),
             Outcome::Exhausted => (ResponseCode::ServFail, None),
             Outcome::Refused => (ResponseCode::Refused, None),
@@ -299,7 +301,7 @@ impl Request {
             (_, Some(data)) => {
                 message.add_answer(Record::from_rdata(self.query.name().clone(), TTL_S, data));
             }
-            (Outcome::NoData | Outcome::NoSuchName, None) => {
+            (Outcome::NoData | Outcome::HostNoData | Outcome::NoSuchName, None) => {
                 message.add_authority(authority());
             }
             (_, None) => {}

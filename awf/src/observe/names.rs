@@ -33,8 +33,11 @@ impl Recorder {
         if !self.journal.covers_now() {
             return;
         }
-        if matches!(asked.outcome, Outcome::Host(_) | Outcome::Pointer(_) | Outcome::Refused) {
-            return;
+        match asked.outcome {
+            Outcome::Host(_) | Outcome::HostNoData | Outcome::Pointer(_) | Outcome::Refused => {
+                return;
+            }
+            Outcome::Synthetic(_) | Outcome::NoData | Outcome::NoSuchName | Outcome::Exhausted => {}
         }
         let decision = self.policy.decide(asked.name, 443, Scheme::Tls);
         if decision.allow || self.policy.decide(asked.name, 80, Scheme::Http).allow {

@@ -55,6 +55,8 @@ pub enum NameSource {
     Host,
     /// The client's own CONNECT or request line.
     Request,
+    /// The service behind the API proxy's port.
+    Api,
     /// The address stands for this service in every run.
     Service,
 }
@@ -126,7 +128,7 @@ pub struct Record {
     /// Life of the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// Status of Squid's answer.
+    /// Status of the answer: Squid's, or through the API proxy the service's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_status: Option<u16>,
 }

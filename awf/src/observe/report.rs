@@ -90,6 +90,8 @@ fn explain(rule: &str, port: Option<u16>) -> String {
         "socket-type" => "this kind of socket is not allowed".to_owned(),
         "socket-option" => "this socket option is not allowed".to_owned(),
         "foreign-socket" => "the socket was made outside the sandbox".to_owned(),
+        "api-not-configured" => "no credential for this service of the API proxy".to_owned(),
+        "api-malformed" => "the API proxy takes no such request".to_owned(),
         "user-namespace" => "user namespaces are not allowed".to_owned(),
         other => other.to_owned(),
     }

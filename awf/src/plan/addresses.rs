@@ -17,7 +17,7 @@ pub const PROXY_PORT: u16 = 3128;
 /// with `AI_ADDRCONFIG` (RFC 3493) believe a host with loopback alone to be offline.
 pub const AGENT: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 20);
 
-/// Where the API proxy will be: the original's address, which programs inside must not proxy.
+/// Where the API proxy is: the original's address, which programs inside must not proxy.
 pub const API_PROXY: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 30);
 
 /// Ports of [`API_PROXY`], one for each provider: the original's.

@@ -5,7 +5,8 @@
 //! environment of the process itself, and must never print a value, which may be a secret.
 //!
 //! From weak to strong: the caller's variables (`--env-all`, else a short list), the certificate
-//! bundle, `--env-file`, awf's own, `--env`, awf's last word (`AWF_*`). This is the original's
+//! bundle, `--env-file`, awf's own, `--env`, awf's last word (`AWF_*` and what [`api_proxy`] puts in the
+//! place of credentials). This is the original's
 //! order with one repair: its documents say that the file beats the caller's variables, and here
 //! it does.
 //!
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::addresses;
+use super::api_proxy::{self, ApiProxyPlan};
 use crate::cli::{self, Settings};
 use crate::host::caller::TOOLCHAINS;
 use crate::host::{Host, Variables};
@@ -58,7 +60,7 @@ const PROCESS_NAMES: [&str; 9] =
 
 /// What opens doors elsewhere: the runner's own tokens, credentials that the API proxy keeps for
 /// the command, and names with which sidecars find each other. Not even `--env` passes them.
-const WITHHELD_NAMES: [&str; 25] = [
+pub(super) const WITHHELD_NAMES: [&str; 25] = [
     "ACTIONS_RUNTIME_TOKEN",
     "ACTIONS_RESULTS_URL",
     "ACTIONS_ID_TOKEN_REQUEST_URL",
@@ -134,6 +136,7 @@ pub fn agent_environment(
     settings: &Settings,
     host: &Host,
     services: &Services,
+    api: &ApiProxyPlan,
 ) -> AgentEnvironment {
     let mut notices = Vec::new();
     let mut variables = from_caller(settings, host, &mut notices);
@@ -145,6 +148,8 @@ pub fn agent_environment(
     add_java_libraries(settings, host, &mut variables);
     variables.extend(last_word(settings, host));
     variables.extend(opened(settings, services));
+    let api = api_proxy::environment::variables(api, &host.caller.env, &variables);
+    variables.extend(api);
     let total: usize = variables.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     if total > MAX_TOTAL {
         notices.push(format!(
@@ -186,8 +191,7 @@ fn from_caller(settings: &Settings, host: &Host, notices: &mut Vec<String>) -> V
     }
     // gh must talk to the server of the workflow and to no other that the runner was set up for.
     variables.remove("GH_HOST");
-    let server =
-        enterprise_server(&host.caller.env).filter(|_| !settings.excluded.contains("GH_HOST"));
+    let server = server_host(&host.caller.env).filter(|_| !settings.excluded.contains("GH_HOST"));
     variables.extend(server.map(|name| ("GH_HOST".to_owned(), name)));
     variables
 }
@@ -207,7 +211,7 @@ fn is_withheld_even_by_flag(name: &str, settings: &Settings) -> bool {
 }
 
 /// The host name of `GITHUB_SERVER_URL` unless it is the public one.
-fn enterprise_server(env: &Variables) -> Option<String> {
+pub(super) fn server_host(env: &Variables) -> Option<String> {
     let url = env.get("GITHUB_SERVER_URL")?;
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let name = rest.split(['/', ':', '?', '#']).next()?;
@@ -402,10 +406,14 @@ mod tests {
         host.peers.push(Peer { name: "gateway".to_owned(), address, ports: vec![8080] });
         host.caller.env =
             vars.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        let settings = settings(options, &host);
+        decided(&settings(options, &host), &host)
+    }
+
+    fn decided(settings: &Settings, host: &Host) -> AgentEnvironment {
         let policy = Policy::default();
-        let (services, _) = services::services(&settings, &host, &policy, false).unwrap();
-        agent_environment(&settings, &host, &services)
+        let (services, _) = services::services(settings, host, &policy, true).unwrap();
+        let api = ApiProxyPlan::decide(settings, host, "run");
+        agent_environment(settings, host, &services, &api)
     }
 
     fn settings(options: &[&str], host: &Host) -> Settings {
@@ -431,6 +439,7 @@ mod tests {
         let bundle = "/etc/ssl/certs/ca-certificates.crt";
         let proxy = "http://172.30.0.10:3128";
         let expected = [
+            ("AWF_API_PROXY_IP", "172.30.0.30"),
             ("AWF_CHROOT_ENABLED", "true"),
             ("AWF_DNS_SERVERS", "9.9.9.9"),
             ("AWF_HOST_PATH", "/usr/bin"),
@@ -617,7 +626,7 @@ mod tests {
     fn a_machine_without_bundle_names_none() {
         let mut host = Host::sample();
         host.ca_bundle = None;
-        let found = agent_environment(&settings(&[], &host), &host, &Services::default());
+        let found = decided(&settings(&[], &host), &host);
         assert!(CA_NAMES.iter().all(|name| value(&found, name).is_none()));
     }
 

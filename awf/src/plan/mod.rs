@@ -4,6 +4,7 @@
 //! Must never: change anything on the machine. Before: policy. After: enforce.
 
 pub mod addresses;
+pub mod api_proxy;
 pub mod containers;
 pub mod environment;
 pub mod limits;
@@ -26,6 +27,7 @@ use crate::host::{DaemonError, Host};
 use crate::policy::{EntryError, List, Policy, Service, Services};
 use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
+use api_proxy::ApiProxyPlan;
 use containers::Containers;
 use limits::Limits;
 use mounts::{Custom, Facts};
@@ -56,6 +58,8 @@ pub struct Plan {
     pub own_addresses: Vec<Ipv4Addr>,
     /// The allow list as the user wrote it, for the report.
     pub allowed: Vec<String>,
+    /// What the API proxy serves.
+    pub api: ApiProxyPlan,
     /// What the kernel is told.
     pub contents: Contents,
     /// The profile this machine should give.
@@ -132,8 +136,10 @@ impl Plan {
             list.iter().map(|entry| entry.text.clone()).collect()
         };
         let allowed = entries(&settings.allow);
+        let api = ApiProxyPlan::decide(settings, host, &draw.id);
+        let allow = [&*allowed, &*api.entries()].concat();
         let (policy, warnings) =
-            Policy::resolve(&allowed, &entries(&settings.block)).map_err(|errors| {
+            Policy::resolve(&allow, &entries(&settings.block)).map_err(|errors| {
                 PlanError::Domains(errors.iter().map(|error| located(error, settings)).collect())
             })?;
         let cgroup = host.cgroup2.as_ref().filter(|mount| mount.writable);
@@ -146,13 +152,12 @@ impl Plan {
         let driver = daemon.as_ref().map(|daemon| daemon.driver);
         let paths = Paths::new(&draw.id, settings, host, (cgroup, driver));
         let resolvers = settings.dns_servers.clone().unwrap_or_else(|| host.resolvers.clone());
-        // Nothing runs it yet.
-        let api_proxy = false;
-        let (services, openness) = services::services(settings, host, &policy, api_proxy)?;
+        // Also without a credential: then it says what is missing.
+        let (services, openness) = services::services(settings, host, &policy, true)?;
         let limits = Limits::of(settings, cgroup, host.open_files);
-        let (agent, mut notices) = agent(settings, host, &services, (&paths, &limits));
+        let (agent, mut notices) = agent(settings, host, (&services, &api), (&paths, &limits));
         let known = host.notices.iter().chain(&settings.notices).chain(&warnings);
-        notices.splice(0..0, known.chain(&openness).cloned());
+        notices.splice(0..0, known.chain(&openness).chain(&api.notices).cloned());
         notices.extend(limits.notices.iter().cloned());
         let squid_child = squid_child(squid, host, &paths);
         let containers = daemon.map(|daemon| {
@@ -180,6 +185,7 @@ impl Plan {
             services,
             own_addresses: host.own_addresses.iter().filter_map(v4).collect(),
             allowed,
+            api,
             agent,
             limits,
             ports: draw.ports,
@@ -203,6 +209,7 @@ impl Plan {
             coverage: Vec<profile::Cover>,
             policy: &'a Policy,
             services: &'a Services,
+            api_proxy: serde_json::Value,
             squid_conf: &'a str,
             command: Vec<String>,
             working_directory: &'a Path,
@@ -227,6 +234,7 @@ impl Plan {
             coverage: profile::covers(self.standing.profile),
             policy: &self.policy,
             services: &self.services,
+            api_proxy: self.api.explain(),
             squid_conf: &conf,
             command: self.agent.argv.iter().map(text).collect(),
             working_directory: &self.agent.cwd,
@@ -299,10 +307,10 @@ fn render(
 fn agent(
     settings: &Settings,
     host: &Host,
-    services: &Services,
+    (services, api): (&Services, &ApiProxyPlan),
     (paths, limits): (&Paths, &Limits),
 ) -> (AgentSpec, Vec<String>) {
-    let environment = environment::agent_environment(settings, host, services);
+    let environment = environment::agent_environment(settings, host, services, api);
     let custom: Vec<Custom> = settings
         .mounts
         .iter()
@@ -333,7 +341,9 @@ fn agent(
         run: &paths.id,
         mount_points: &host.mount_points,
         sockets_guarded: false,
-        gemini: false,
+        gemini: api.routes.iter().any(|route| {
+            matches!(route.provider, api_proxy::Provider::Gemini | api_proxy::Provider::Vertex)
+        }),
     };
     let pair = |(name, value): (String, String)| (Text::from(name), Text::from(value));
     let mounts = mounts::mounts(&facts, &look);

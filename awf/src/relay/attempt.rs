@@ -18,7 +18,9 @@ use crate::policy::Decision;
 pub(super) struct Attempt {
     pub(super) origin: Origin,
     pub(super) counters: Counters,
-    client: SocketAddr,
+    pub(super) client: SocketAddr,
+    /// The API proxy puts it on record.
+    pub(super) recorded_elsewhere: bool,
     process: ProcessInfo,
     name: Option<(Arc<str>, NameSource)>,
     user_agent: Option<String>,
@@ -43,6 +45,7 @@ impl Attempt {
             port: origin.port,
             origin,
             client,
+            recorded_elsewhere: false,
             counters: Counters::default(),
             name: None,
             user_agent: None,

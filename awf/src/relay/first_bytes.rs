@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -18,7 +18,7 @@ const CHUNK: usize = 4096;
 
 /// Why the first bytes lead nowhere.
 #[derive(Debug)]
-pub(super) enum Unclear {
+pub(crate) enum Unclear {
     /// The client closed, or said nothing in time.
     Left,
     /// What it said is not the protocol of the port, or a form of it that must not pass.
@@ -40,7 +40,10 @@ pub(super) async fn read_hello(
 }
 
 /// Reads an HTTP request head; gives all bytes read so far, of which it is the beginning.
-pub(super) async fn read_head(client: &mut TcpStream, read: BytesMut) -> Result<BytesMut, Unclear> {
+pub(crate) async fn read_head<S: AsyncRead + Unpin>(
+    client: &mut S,
+    read: BytesMut,
+) -> Result<BytesMut, Unclear> {
     let ((), bytes) = read_until(client, read, |bytes| match http_head::parse(bytes) {
         http_head::Head::Need => None,
         http_head::Head::Request(_) => Some(Ok(())),
@@ -50,8 +53,8 @@ pub(super) async fn read_head(client: &mut TcpStream, read: BytesMut) -> Result<
     Ok(bytes)
 }
 
-async fn read_until<T>(
-    client: &mut TcpStream,
+async fn read_until<S: AsyncRead + Unpin, T>(
+    client: &mut S,
     mut bytes: BytesMut,
     understand: impl Fn(&[u8]) -> Option<Result<T, &'static str>>,
 ) -> Result<(T, BytesMut), Unclear> {

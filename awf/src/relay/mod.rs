@@ -30,12 +30,18 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api_proxy::Visit;
 use crate::doors::names::NameTable;
 use crate::observe::journal::Journal;
+use crate::plan::addresses;
+use crate::plan::api_proxy::Provider;
 use crate::policy::{Decision, Policy, Scheme};
 use attempt::{Attempt, Ending};
+pub(crate) use first_bytes::{Unclear, read_head};
 pub use service::Reach;
+pub(crate) use transparent::say;
 pub use upstream::Upstream;
+pub(crate) use upstream::{Failure, Tag};
 
 /// Denied attempts that wait to be shown to Squid for its log. More are on our own record only.
 const MARKERS: usize = 64;
@@ -125,8 +131,14 @@ impl Relay {
             self.journal.stray(peer);
             return;
         };
-        let mut attempt = Attempt::new(origin, peer);
         let cut = self.cut.clone();
+        if is_for_api_proxy(&origin) {
+            // It keeps the record of its requests itself, also when it is cut.
+            let serving = Arc::clone(&self.reach.api).serve(client, Visit::of(&origin, peer));
+            let _cut = cut.run_until_cancelled(serving).await.is_none();
+            return;
+        }
+        let mut attempt = Attempt::new(origin, peer);
         let ending = cut
             .run_until_cancelled(async {
                 match door {
@@ -138,7 +150,7 @@ impl Relay {
             })
             .await
             .unwrap_or_else(Ending::cut);
-        if self.journal.covers(attempt.origin.ktime_ns) {
+        if !attempt.recorded_elsewhere && self.journal.covers(attempt.origin.ktime_ns) {
             self.journal.write(attempt.record(&self.journal, ending));
         }
     }
@@ -184,4 +196,9 @@ impl Relay {
             drop(permit);
         });
     }
+}
+
+/// Whether a connection was made to one of the API proxy's ports.
+fn is_for_api_proxy(origin: &Origin) -> bool {
+    Ipv4Addr::from(origin.address) == addresses::API_PROXY && Provider::at(origin.port).is_some()
 }

@@ -18,6 +18,7 @@ use super::attempt::{Attempt, Ending};
 use super::http_head::{self, Authority, Target as Form, forbidden};
 use super::pump::pump;
 use super::transparent::{say, text_of};
+use crate::api_proxy::{ApiProxy, Visit};
 use crate::observe::record::NameSource;
 use crate::plan::addresses;
 use crate::policy::{Decision, Service, Services, Target};
@@ -32,6 +33,8 @@ pub struct Reach {
     pub services: Arc<Services>,
     /// This machine's IPv4 addresses.
     pub own: Vec<Ipv4Addr>,
+    /// What answers at the API proxy's ports.
+    pub api: Arc<ApiProxy>,
 }
 
 impl Reach {
@@ -45,7 +48,9 @@ impl Reach {
             match target {
                 Target::Host => self.connect_to_host(port).await,
                 Target::Peer(address) => TcpStream::connect((address, port)).await,
-                Target::ApiProxy => Err(io::Error::other("the API proxy is not running")),
+                Target::ApiProxy => {
+                    Err(io::Error::other("the API proxy is asked without a connection"))
+                }
             }
         };
         let stream = timeout(PATIENCE, connecting).await??;
@@ -123,6 +128,14 @@ pub(super) async fn serve_request(
         say(&mut client, &refusal).await;
         return Ending::denied(&decision);
     }
+    if service.target == Target::ApiProxy {
+        if client.write_all(answer).await.is_ok() {
+            attempt.recorded_elsewhere = true;
+            let visit = Visit { port, ..Visit::of(&attempt.origin, attempt.client) };
+            Arc::clone(&relay.reach.api).serve_rest(client, (&*first).into(), visit).await;
+        }
+        return Ending::abandoned();
+    }
     match relay.reach.connect(service.target, port).await {
         Ok(upstream) => {
             if client.write_all(answer).await.is_err() {
@@ -194,7 +207,12 @@ fn origin_form(head: &[u8], authority: &Authority) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::api_proxy::Way;
+    use crate::observe::journal::Journal;
+    use crate::plan::api_proxy::ApiProxyPlan;
     use std::net::TcpListener;
 
     #[track_caller]
@@ -225,7 +243,10 @@ mod tests {
     }
 
     fn reach(own: &[Ipv4Addr]) -> Reach {
-        Reach { services: Arc::default(), own: own.to_vec() }
+        let journal = Journal::open("run".into(), Path::new("/dev/null")).unwrap();
+        let way = Way::Direct(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1).into());
+        let api = ApiProxy::new(ApiProxyPlan::default(), Arc::default(), way, journal);
+        Reach { services: Arc::default(), own: own.to_vec(), api }
     }
 
     /// Another address of loopback plays the machine's own one: nothing else is on every machine.

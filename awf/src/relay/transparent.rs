@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -200,7 +200,7 @@ const LINGER_BYTES: usize = 1 << 20;
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Says a last word. A client that has gone does not hear it.
-pub(super) async fn say(client: &mut TcpStream, bytes: &[u8]) {
+pub(crate) async fn say<S: AsyncRead + AsyncWrite + Unpin>(client: &mut S, bytes: &[u8]) {
     let last_word = async {
         client.write_all(bytes).await?;
         client.shutdown().await?;

@@ -44,14 +44,14 @@ pub struct Upstream {
 
 /// What Squid is told of a connection beside the request.
 #[derive(Clone, Debug)]
-pub(super) struct Tag {
-    pub(super) client_port: u16,
-    pub(super) original: SocketAddrV4,
-    pub(super) name: Arc<str>,
-    pub(super) pid: u32,
+pub(crate) struct Tag {
+    pub(crate) client_port: u16,
+    pub(crate) original: SocketAddrV4,
+    pub(crate) name: Arc<str>,
+    pub(crate) pid: u32,
     /// What the client calls itself: Squid logs it.
-    pub(super) user_agent: Option<String>,
-    pub(super) comm: String,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) comm: String,
 }
 
 /// A request for Squid.
@@ -82,7 +82,7 @@ impl Request {
 
 /// Why there is no tunnel.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Squid denied what the policy allows.
     Denied(u16),
     /// The guard refused every address of the name.
@@ -95,7 +95,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Squid's status, if it gave one.
-    pub(super) fn status(&self) -> Option<u16> {
+    pub(crate) fn status(&self) -> Option<u16> {
         match self {
             Self::Denied(status) | Self::Inward(status) | Self::Unreachable(status) => {
                 Some(*status)
@@ -105,7 +105,7 @@ impl Failure {
     }
 
     /// Whether it is a refusal rather than a fault.
-    pub(super) fn is_denial(&self) -> bool {
+    pub(crate) fn is_denial(&self) -> bool {
         matches!(self, Self::Denied(_) | Self::Inward(_))
     }
 }
@@ -127,7 +127,7 @@ impl fmt::Display for Failure {
 
 impl Upstream {
     /// Opens a tunnel.
-    pub(super) async fn tunnel(
+    pub(crate) async fn tunnel(
         &self,
         tag: &Tag,
         host: &str,

@@ -155,6 +155,9 @@ async fn confine_and_run(
     object.standing().satisfies(plan.profile)?;
     let links = Links::attach(&object, &cgroups.agent, &cgroups.proxy, &plan.paths.pins)?;
     tracing::info!("Profile: {}", object.standing());
+    if let Some(summary) = plan.api.summary() {
+        tracing::info!("{summary}");
+    }
     for line in plan.services.lines() {
         tracing::info!("Opened: {line}");
     }

@@ -12,6 +12,7 @@ use aya::maps::{MapData, RingBuf};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
+use crate::api_proxy::{ApiProxy, Way};
 use crate::doors::Doors;
 use crate::doors::name::NameDoor;
 use crate::doors::names::NameTable;
@@ -72,8 +73,14 @@ impl Service {
             state: squid.state(),
             demand: squid.demand(),
         };
+        let api = ApiProxy::new(
+            plan.api.clone(),
+            Arc::clone(&policy),
+            Way::Squid(upstream.clone()),
+            Arc::clone(&journal),
+        );
         let services = Arc::new(plan.services.clone());
-        let reach = Reach { services: Arc::clone(&services), own: plan.own_addresses.clone() };
+        let reach = Reach { services: Arc::clone(&services), own: plan.own_addresses.clone(), api };
         let relay = Relay::new(
             object.take_origins()?,
             Arc::clone(&names),
@@ -153,6 +160,8 @@ fn name_door(
         ("squid-proxy".to_owned(), addresses::PROXY),
         ("awf-squid".to_owned(), addresses::PROXY),
         ("awf-agent".to_owned(), addresses::AGENT),
+        ("api-proxy".to_owned(), addresses::API_PROXY),
+        ("awf-api-proxy".to_owned(), addresses::API_PROXY),
     ]
     .into();
     for service in services.iter() {

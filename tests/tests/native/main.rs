@@ -1,6 +1,7 @@
 //! Whole runs of the native runtime in the lab: what the command gets, what it does not get, and what a run leaves.
 
 mod stage;
+mod api_proxy;
 mod calls;
 mod confinement;
 mod endings;
