@@ -32,6 +32,12 @@ fn services() -> Services {
     }])
 }
 
+/// There is none: nothing here may want one.
+fn no_squid() -> Upstream {
+    let (_state, state) = watch::channel(State::Starting);
+    Upstream { ports: Ports { tunnel: 1, forward: 1, accel: 1 }, key: "".into(), state }
+}
+
 #[test]
 fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
     let bench = Bench::new("peer");
@@ -46,16 +52,12 @@ fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
     File::create(&file).unwrap();
     let journal = Journal::open("run".into(), &file).unwrap();
     journal.begin();
-    // There is no Squid: nothing here may want one.
-    let (_state, state) = watch::channel(State::Starting);
-    let upstream =
-        Upstream { ports: Ports { tunnel: 1, forward: 1, accel: 1 }, key: "".into(), state };
     let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX).unwrap();
     let relay = Relay::new(
         object.take_origins().unwrap(),
         Arc::new(names),
         Arc::new(Policy::default()),
-        (upstream, Reach { services: Arc::new(services), own: Vec::new() }),
+        (no_squid(), Reach { services: Arc::new(services), own: Vec::new() }),
         Arc::clone(&journal),
     );
     let door = lab().in_host(|| Ok(TcpListener::bind("127.65.87.70:3")?)).unwrap();
