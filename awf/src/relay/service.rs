@@ -5,7 +5,7 @@
 //! anything but loopback and the addresses of this machine, or a peer's own address, on the very port that was asked for.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,12 +59,16 @@ impl Reach {
         Ok(stream)
     }
 
-    /// Loopback first, where most services listen; then the machine's addresses, for one that is bound to a bridge's only.
+    /// Loopback first, where most services listen, development servers often on IPv6 only; then the machine's addresses, for
+    /// one that is bound to a bridge's only.
     async fn connect_to_host(&self, port: u16) -> io::Result<TcpStream> {
         let loopback = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
         let refused = |error: &io::Error| matches!(error.kind(), io::ErrorKind::ConnectionRefused);
         if !loopback.as_ref().err().is_some_and(refused) {
             return loopback;
+        }
+        if let Ok(stream) = TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await {
+            return Ok(stream);
         }
         for address in self.own.iter().filter(|address| !address.is_loopback()) {
             if let Ok(stream) = connect_to_own(*address, port).await {

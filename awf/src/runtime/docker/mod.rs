@@ -55,7 +55,7 @@ impl Runtime for Docker<'_> {
         native::inspect()?;
         let streams = Streams::of_caller().context("hand the standard streams over")?;
         let met = self.launch().await?;
-        let seat = ground.cgroup.seat_of(met.pid)?;
+        let seat = ground.cgroup.seat_of(met.process.id())?;
         let seat = seat.with_context(|| {
             format!(
                 "the daemon put the container elsewhere than below {}: is it another machine's, or does it see other cgroups?",

@@ -12,10 +12,10 @@ use std::os::unix::net::UnixDatagram;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::Process;
 use super::gate::Met;
 use super::spec::{AgentSpec, Window};
 use super::sys;
@@ -61,8 +61,7 @@ pub enum Message {
 #[derive(Debug)]
 pub struct Agent {
     control: AsyncFd<OwnedFd>,
-    outer: AsyncFd<OwnedFd>,
-    pid: u32,
+    outer: Process,
     /// Whether its end is still to be collected, which only a parent can.
     to_reap: bool,
 }
@@ -78,7 +77,9 @@ pub fn start(spec: &AgentSpec, ground: Ground<'_>) -> Result<Agent, AgentError> 
     let spawned =
         sys::spawn_init(theirs.as_fd(), ground.cgroup.as_fd()).map_err(AgentError::Spawn)?;
     drop(theirs);
-    let agent = Agent::new(ours, spawned, true).map_err(AgentError::Control)?;
+    let outer = Process::of(spawned.pid.as_raw().cast_unsigned(), spawned.pidfd);
+    let agent =
+        outer.and_then(|outer| Agent::new(ours, outer, true)).map_err(AgentError::Control)?;
     agent.introduce(ground.profile, &[memory.as_fd(), ground.namespace])?;
     Ok(agent)
 }
@@ -93,10 +94,7 @@ pub fn adopt(
 ) -> Result<Agent, AgentError> {
     let memory = written(spec)?;
     let mounts = File::open("/proc/self/ns/mnt").map_err(AgentError::Control)?;
-    let Met { control, pid, pidfd } = met;
-    let pid = Pid::from_raw(pid.cast_signed());
-    let agent = Agent::new(control, sys::Spawned { pid, pidfd }, false);
-    let agent = agent.map_err(AgentError::Control)?;
+    let agent = Agent::new(met.control, met.process, false).map_err(AgentError::Control)?;
     let [stdin, stdout, stderr] = streams;
     agent.introduce(
         ground.profile,
@@ -121,12 +119,11 @@ fn written(spec: &AgentSpec) -> Result<OwnedFd, AgentError> {
 }
 
 impl Agent {
-    fn new(control: OwnedFd, spawned: sys::Spawned, to_reap: bool) -> io::Result<Self> {
+    fn new(control: OwnedFd, outer: Process, to_reap: bool) -> io::Result<Self> {
         fcntl(&control, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self {
             control: sys::watch(control, Interest::READABLE | Interest::WRITABLE)?,
-            outer: sys::watch(spawned.pidfd, Interest::READABLE)?,
-            pid: spawned.pid.as_raw().cast_unsigned(),
+            outer,
             to_reap,
         })
     }
@@ -145,7 +142,7 @@ impl Agent {
 
     /// The outer process as seen by the loader. It is in the agent's cgroup.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.outer.id()
     }
 
     /// The next message; `None` when the sandbox is gone. After [`Message::Exited`] nothing else
@@ -190,19 +187,18 @@ impl Agent {
 
     /// Kill the sandbox with everything in it.
     pub fn kill(&self) -> Result<(), AgentError> {
-        sys::kill(self.outer.get_ref().as_fd()).map_err(AgentError::Control)
+        self.outer.kill().map_err(AgentError::Control)
     }
 
     /// Wait until the outer process has ended, which it does last of all.
     pub async fn wait(mut self) -> Result<(), AgentError> {
-        let ended = self.outer.readable().await.map_err(AgentError::Control)?;
-        drop(ended);
+        self.outer.ended().await.map_err(AgentError::Control)?;
         self.reap().map_err(AgentError::Control)
     }
 
     fn reap(&mut self) -> io::Result<()> {
         if self.to_reap {
-            waitid(Id::PIDFd(self.outer.get_ref().as_fd()), WaitPidFlag::WEXITED)?;
+            waitid(Id::PIDFd(self.outer.as_fd()), WaitPidFlag::WEXITED)?;
             self.to_reap = false;
         }
         Ok(())

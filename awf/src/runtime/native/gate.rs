@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,7 +15,7 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
-use super::sys;
+use super::Process;
 
 /// How long init waits for the loader, which is there before the container is.
 const PATIENCE_MS: u16 = 30_000;
@@ -28,7 +29,9 @@ pub(super) fn wait_for_loader(path: &Path) -> io::Result<OwnedFd> {
     if poll(&mut waited, PollTimeout::from(PATIENCE_MS))? == 0 {
         return Err(io::ErrorKind::TimedOut.into());
     }
-    sys::accept(listener.as_fd())
+    // Whatever the type of its connections, accepting one is the same call.
+    let (control, _loader) = UnixListener::from(listener).accept()?;
+    Ok(control.into())
 }
 
 /// An `awf init` that was met.
@@ -36,10 +39,8 @@ pub(super) fn wait_for_loader(path: &Path) -> io::Result<OwnedFd> {
 pub struct Met {
     /// The control socket.
     pub control: OwnedFd,
-    /// The process that listens, as seen by the loader.
-    pub pid: u32,
-    /// The same, for good.
-    pub pidfd: OwnedFd,
+    /// The process that listens.
+    pub process: Process,
 }
 
 /// In the loader: connect. An error as long as nobody listens.
@@ -48,8 +49,7 @@ pub fn meet(path: &Path) -> io::Result<Met> {
     connect(control.as_raw_fd(), &UnixAddr::new(path)?)?;
     // Of a listener the kernel tells who listened (unix(7), SO_PEERCRED).
     let listener = getsockopt(&control, sockopt::PeerCredentials)?.pid();
-    let pidfd = sys::open_process(listener)?;
-    Ok(Met { control, pid: listener.cast_unsigned(), pidfd })
+    Ok(Met { control, process: Process::find(listener.cast_unsigned())? })
 }
 
 fn seqpacket() -> nix::Result<OwnedFd> {

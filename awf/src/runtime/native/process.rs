@@ -1,14 +1,15 @@
-//! A process that somebody else started: watched and killed by descriptor, so that its number can never mean another.
+//! A process, whoever started it: watched and killed by descriptor, so that its number can never mean another.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::sys;
 
-/// A process that is not a child.
+/// A process, a child or not.
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
@@ -18,7 +19,12 @@ pub struct Process {
 impl Process {
     /// The one that has this id now.
     pub fn find(pid: u32) -> io::Result<Self> {
-        let pidfd = sys::open_process(pid.cast_signed())?;
+        let id = Pid::from_raw(pid.cast_signed()).ok_or(io::ErrorKind::NotFound)?;
+        Self::of(pid, pidfd_open(id, PidfdFlags::empty())?)
+    }
+
+    /// The one that a pidfd refers to.
+    pub(super) fn of(pid: u32, pidfd: OwnedFd) -> io::Result<Self> {
         Ok(Self { pid, pidfd: sys::watch(pidfd, Interest::READABLE)? })
     }
 
@@ -34,6 +40,12 @@ impl Process {
 
     /// Kills it; an error if it is gone.
     pub fn kill(&self) -> io::Result<()> {
-        sys::kill(self.pidfd.get_ref().as_fd())
+        Ok(pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL)?)
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.get_ref().as_fd()
     }
 }

@@ -6,7 +6,7 @@
 //! `fsopen(2)`, `move_mount(2)`, `mount_setattr(2)`, `clone(2)`, `seccomp(2)`, `ioctl_tty(2)`.
 #![expect(unsafe_code, reason = "system calls without a safe wrapper; see the module text")]
 
-use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -236,26 +236,6 @@ fn become_init(control: RawFd, argv: &[*const c_char; 3]) -> ! {
     unsafe { libc::execve(c"/proc/self/exe".as_ptr(), argv.as_ptr(), environment.as_ptr()) };
     // SAFETY: _exit never returns and runs no handlers of the copied parent.
     unsafe { libc::_exit(127) }
-}
-
-/// Send SIGKILL to the process of a pidfd.
-pub(super) fn kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
-    let (fd, none) = (pidfd.as_raw_fd(), ptr::null::<c_void>());
-    // SAFETY: pidfd_send_signal(2) accepts a null siginfo.
-    done(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, libc::SIGKILL, none, 0) })
-}
-
-/// A pidfd of a process that is not a child.
-pub(super) fn open_process(pid: i32) -> io::Result<OwnedFd> {
-    // SAFETY: pidfd_open(2) takes integers.
-    new_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
-}
-
-/// The next connection of a listening socket.
-pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let (fd, none) = (listener.as_raw_fd(), ptr::null_mut());
-    // SAFETY: accept4(2) accepts null for an address that nobody wants to know.
-    new_fd(unsafe { libc::accept4(fd, none, ptr::null_mut(), libc::SOCK_CLOEXEC) }.into())
 }
 
 /// Let tokio watch a descriptor.
