@@ -201,7 +201,7 @@ pub struct Args {
     pub profile: Option<String>,
 
     /// Docker daemon on this machine: `unix:///PATH` or `tcp://127.0.0.1:PORT` [default:
-    /// `DOCKER_HOST`, else unix:///var/run/docker.sock]
+    /// `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
     #[arg(long, value_name = "ADDRESS", help_heading = CONTAINERS)]
     pub docker_host: Option<String>,
 

@@ -83,6 +83,9 @@ impl Images {
         caller: &Caller,
         notices: &mut Vec<String>,
     ) -> Result<Self, UsageError> {
+        if args.enable_dind {
+            return Err(UsageError::DockerSocket);
+        }
         let supply = match (args.build_local, args.skip_pull) {
             (true, true) => {
                 let remedy = "give one of them: --build-local makes the images, --skip-pull takes \

@@ -139,9 +139,6 @@ impl Settings {
         let timeout = args.agent_timeout.as_deref().map(limits::timeout).transpose()?;
         let runtime = runtime(args.runtime.as_deref())?;
         let profile = profile(args.profile.as_deref())?;
-        if args.enable_dind {
-            return Err(UsageError::DockerSocket);
-        }
         let images = Images::of(args, caller, &mut notices)?;
         let mut allow = list(
             ("--allow-domains", &args.allow_domains),
@@ -156,10 +153,9 @@ impl Settings {
         let host_access = services::host_access(args, &mut allow, &mut notices)?;
         let dns_servers = args.dns_servers.as_deref().map(domains::name_servers).transpose()?;
         let env = variables::from_flags(&args.env)?;
-        let env_file = match &args.env_file {
-            Some(path) => variables::from_file(&caller.cwd.join(path), &mut notices)?,
-            None => Variables::new(),
-        };
+        let env_file = args.env_file.as_ref().map(|path| caller.cwd.join(path));
+        let env_file =
+            env_file.map(|path| variables::from_file(&path, &mut notices)).transpose()?;
         notices.extend(args.api.enable_api_proxy.then(|| ENABLED_ALREADY.to_owned()));
         let directory = |flag, text: &Option<String>| {
             text.as_deref().map(|text| directories::writable(flag, text, caller)).transpose()
@@ -173,7 +169,7 @@ impl Settings {
             peers: services::peers(&args.topology_attach)?,
             env,
             env_all: args.env_all,
-            env_file,
+            env_file: env_file.unwrap_or_default(),
             excluded: variables::excluded(&args.exclude_env)?,
             api: ApiTargets::resolve(&args.api, &caller.env)?,
             mounts: mounts::all(&args.mount, caller)?,

@@ -99,6 +99,22 @@ pub enum DaemonError {
         "the Docker daemon uses cgroup v1, where no eBPF program can govern its containers; boot with systemd.unified_cgroup_hierarchy=1, or use --runtime native"
     )]
     CgroupV1,
+    /// An image is missing.
+    #[error("the image {image} is not there; {remedy}")]
+    NoImage {
+        /// Its reference.
+        image: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// An image could not be pulled or built.
+    #[error("obtain the image {image}: {reason}")]
+    NotObtained {
+        /// Its reference.
+        image: String,
+        /// What the daemon said.
+        reason: String,
+    },
     /// No such container, or none that can be reached.
     #[error("--topology-attach {name}: {reason}")]
     Peer {

@@ -23,7 +23,7 @@ use crate::cli::{self, Settings, UsageError};
 use crate::enforce::contents::TooManyRanges;
 use crate::enforce::profile;
 use crate::enforce::{Contents, Standing};
-use crate::host::{DaemonError, Host};
+use crate::host::{Daemon, DaemonError, Host};
 use crate::policy::{EntryError, List, Policy, Service, Services};
 use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
@@ -144,13 +144,9 @@ impl Plan {
             })?;
         let cgroup = host.cgroup2.as_ref().filter(|mount| mount.writable);
         let cgroup = cgroup.ok_or(PlanError::NoCgroup2)?;
-        let squid = match &daemon {
-            Some(_of_the_image) => Some(containers::SQUID.into()),
-            None => host.squid.clone(),
-        };
-        let squid = squid.ok_or(PlanError::SquidMissing)?;
         let driver = daemon.as_ref().map(|daemon| daemon.driver);
         let paths = Paths::new(&draw.id, settings, host, (cgroup, driver));
+        let squid_child = squid_child(daemon.as_ref(), host, &paths)?;
         let resolvers = settings.dns_servers.clone().unwrap_or_else(|| host.resolvers.clone());
         // Also without a credential: then it says what is missing.
         let (services, openness) = services::services(settings, host, &policy, true)?;
@@ -159,7 +155,6 @@ impl Plan {
         let known = host.notices.iter().chain(&settings.notices).chain(&warnings);
         notices.splice(0..0, known.chain(&openness).chain(&api.notices).cloned());
         notices.extend(limits.notices.iter().cloned());
-        let squid_child = squid_child(squid, host, &paths);
         let containers = daemon.map(|daemon| {
             let facts = containers::Facts {
                 paths: &paths,
@@ -255,16 +250,24 @@ impl Plan {
     }
 }
 
-fn squid_child(squid: PathBuf, host: &Host, paths: &Paths) -> child::Spec {
-    child::Spec {
+fn squid_child(
+    daemon: Option<&Daemon>,
+    host: &Host,
+    paths: &Paths,
+) -> Result<child::Spec, PlanError> {
+    let squid = match daemon {
+        Some(_it_is_in_the_image) => Some(PathBuf::from(containers::SQUID)),
+        None => host.squid.clone(),
+    };
+    Ok(child::Spec {
+        squid: squid.ok_or(PlanError::SquidMissing)?,
         cgroup_procs: paths.proxy_cgroup.join("cgroup.procs"),
         uid: host.proxy_account.0,
         gid: host.proxy_account.1,
-        squid,
         config: paths.proxy.join("squid.conf"),
         // Squid takes letters and digits only.
         service: paths.id.chars().filter(char::is_ascii_alphanumeric).collect(),
-    }
+    })
 }
 
 fn v4(address: &IpAddr) -> Option<Ipv4Addr> {

@@ -224,9 +224,10 @@ impl Services {
         all
     }
 
-    /// One line for each, for a reader.
+    /// One line for each that the user asked for, for a reader.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|service| {
+        let asked = self.0.iter().filter(|service| service.target != Target::ApiProxy);
+        asked.map(|service| {
             let ports = service.openings.iter().map(|opening| opening.ports.to_string());
             let ports = ports.collect::<Vec<_>>().join(",");
             let place = match service.target {

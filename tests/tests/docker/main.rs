@@ -1,7 +1,10 @@
 //! What only the Docker runtime has: a daemon, images, containers. Everything that both runtimes promise is in the binaries of
 //! the other tiers, which `cargo xtask test docker` runs with this runtime.
 
+mod container;
+mod contract;
 mod daemon;
+mod images;
 
 use awf_tests::docker;
 use xtask::docker::Docker;

@@ -5,7 +5,7 @@
 
 use std::io::IsTerminal as _;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use bollard::body_full;
 use bollard::query_parameters::{BuildImageOptions, CreateImageOptions};
 use futures_util::StreamExt as _;
@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Engine;
 use crate::cli::Supply;
-use crate::host::daemon::short;
+use crate::host::daemon::{DaemonError, short};
 use crate::plan::containers::{Container, Containers};
 
 /// The build files, as they stand in `containers/`.
@@ -24,34 +24,31 @@ const SQUID_FILE: &str = include_str!("../../../../containers/squid/Dockerfile")
 const TICK: std::time::Duration = std::time::Duration::from_millis(120);
 
 /// Obtains every image that is missing.
-pub async fn obtain(engine: &Engine, containers: &Containers) -> Result<()> {
+pub async fn obtain(engine: &Engine, containers: &Containers) -> Result<(), DaemonError> {
     for (container, file) in [(&containers.agent, AGENT_FILE), (&containers.proxy, SQUID_FILE)] {
         if containers.daemon.images.contains(&container.image) {
             continue;
         }
-        match containers.supply {
-            Supply::Build if container.is_own => build(engine, &container.image, file).await,
-            Supply::Build | Supply::Pull if container.has_registry => {
-                pull(engine, &container.image).await
+        let image = container.image.clone();
+        let obtained = match containers.supply {
+            Supply::Build if container.is_own => build(engine, &image, file).await,
+            Supply::Build | Supply::Pull if container.has_registry => pull(engine, &image).await,
+            supply => {
+                return Err(DaemonError::NoImage { image, remedy: remedy(container, supply) });
             }
-            Supply::Build | Supply::Pull | Supply::Present => {
-                return Err(missing(container, containers.supply));
-            }
-        }
-        .with_context(|| format!("obtain the image {}", container.image))?;
+        };
+        obtained
+            .map_err(|error| DaemonError::NotObtained { image, reason: format!("{error:#}") })?;
     }
     Ok(())
 }
 
-fn missing(container: &Container, supply: Supply) -> anyhow::Error {
-    let image = &container.image;
-    let remedy = match supply {
-        Supply::Present if container.has_registry => {
-            "run awf predownload first, or leave --skip-pull out"
-        }
-        _ => "build it with --build-local, or name a registry that has it with --image-registry",
-    };
-    anyhow!("the image {image} is not there; {remedy}")
+fn remedy(container: &Container, supply: Supply) -> &'static str {
+    if supply == Supply::Present && container.has_registry {
+        "run awf predownload first, or leave --skip-pull out"
+    } else {
+        "build it with --build-local, or name a registry that has it with --image-registry"
+    }
 }
 
 async fn pull(engine: &Engine, image: &str) -> Result<()> {
