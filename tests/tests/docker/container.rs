@@ -80,7 +80,7 @@ fn the_agents_container_has_no_network_and_only_what_its_first_process_needs() {
         assert!(!field(".HostConfig.CapAdd").contains(absent), "{absent}");
     }
     assert!(field(".HostConfig.SecurityOpt").contains("no-new-privileges"));
-    assert_eq!(field(".HostConfig.PortBindings"), "{}");
+    assert!(matches!(&*field(".HostConfig.PortBindings"), "null" | "{}"));
     let mounts = field(".Mounts");
     let sources: Value = serde_json::from_str(&mounts).expect("JSON");
     let sources: Vec<&str> =
@@ -114,7 +114,7 @@ fn squids_container_has_no_rights_and_serves_nobody_but_the_relay() {
     }
     assert!(!status.contains("Uid:\t0"), "{status}");
     assert_eq!(living.field("squid", ".HostConfig.ReadonlyRootfs"), "true");
-    assert_eq!(living.field("squid", ".HostConfig.PortBindings"), "{}");
+    assert!(matches!(&*living.field("squid", ".HostConfig.PortBindings"), "null" | "{}"));
     // Whoever does not know the run's key is not served, also on the machine itself.
     let ports = unconfined(
         "for port in $(ss -Hltn 'src 127.0.0.1' | awk '{print $4}' | sed 's/.*://'); do \
@@ -136,7 +136,7 @@ fn what_is_executed_in_the_container_is_governed_and_on_record_as_well() {
     let said = living.execute(line);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.contains("is denied by deny-default") && said.contains("allowed 200"), "{said}");
-    assert_eq!(said.matches("Connection refused").count(), 2, "{said}");
+    assert_eq!(said.matches("bash: connect: Connection refused").count(), 2, "{said}");
     // Root of the container: what the kernel would grant it leads nowhere either.
     let raw = living.execute(
         "unshare --net true && echo namespace; ip route add default dev lo 2>&1; \
