@@ -106,7 +106,7 @@ fn sleeper(docker: &Docker, options: &[&str]) -> (u32, PathBuf) {
     (pid.parse().expect("a process id"), cgroup_root().join(group))
 }
 
-fn cgroup_root() -> PathBuf {
+pub(crate) fn cgroup_root() -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("procfs is mounted");
     let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("cgroup v2");
     PathBuf::from(mount.split(' ').nth(4).expect("a mount point"))

@@ -5,6 +5,7 @@ mod container;
 mod contract;
 mod daemon;
 mod images;
+mod systemd;
 
 use awf_tests::docker;
 use xtask::docker::Docker;
