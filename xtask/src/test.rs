@@ -66,7 +66,7 @@ const ALL: [Tier; 10] = [
 ];
 
 /// Tells the tests which runtime to use; see `tests/src/lib.rs`.
-const RUNTIME_VARIABLE: &str = "AWF_TEST_RUNTIME";
+pub(crate) const RUNTIME_VARIABLE: &str = "AWF_TEST_RUNTIME";
 
 impl Test {
     /// Runs the tiers.

@@ -5,12 +5,14 @@ use std::fs::{self, File};
 use std::sync::Arc;
 use std::time::Duration;
 
+use awf::api_proxy::{ApiProxy, Way};
 use awf::doors::names::NameTable;
 use awf::enforce::Object;
 use awf::observe::journal::Journal;
 use awf::plan::addresses;
+use awf::plan::api_proxy::ApiProxyPlan;
 use awf::policy::{Opening, Policy, PortRange, Rule, Service, Services, Target};
-use awf::proxy::{Ports, State};
+use awf::proxy::{Demand, Ports, State};
 use awf::relay::{Reach, Relay, Upstream};
 use awf_common::decide::Door;
 use awf_tests::bench::Bench;
@@ -35,7 +37,8 @@ fn services() -> Services {
 /// There is none: nothing here may want one.
 fn no_squid() -> Upstream {
     let (_state, state) = watch::channel(State::Starting);
-    Upstream { ports: Ports { tunnel: 1, forward: 1, accel: 1 }, key: "".into(), state }
+    let ports = Ports { tunnel: 1, forward: 1, accel: 1 };
+    Upstream { ports, key: "".into(), state, demand: Demand::default() }
 }
 
 #[test]
@@ -53,11 +56,14 @@ fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
     let journal = Journal::open("run".into(), &file).unwrap();
     journal.begin();
     let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX).unwrap();
+    let (policy, way) = (Arc::new(Policy::default()), Way::Squid(no_squid()));
+    let api =
+        ApiProxy::new(ApiProxyPlan::default(), Arc::clone(&policy), way, Arc::clone(&journal));
     let relay = Relay::new(
         object.take_origins().unwrap(),
         Arc::new(names),
-        Arc::new(Policy::default()),
-        (no_squid(), Reach { services: Arc::new(services), own: Vec::new() }),
+        policy,
+        (no_squid(), Reach { services: Arc::new(services), own: Vec::new(), api }),
         Arc::clone(&journal),
     );
     let door = lab().in_host(|| Ok(TcpListener::bind("127.65.87.70:3")?)).unwrap();

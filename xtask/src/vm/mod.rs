@@ -15,9 +15,11 @@ use std::{fmt, fs};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use xtask::docker::HOST_VARIABLE;
 use xtask::vectors::report::{self, Summary};
 
 use crate::build;
+use crate::test::RUNTIME_VARIABLE;
 use guest::{Job, Work};
 use kernel::{Kernel, SERIES, Series};
 use machine::Told;
@@ -37,7 +39,15 @@ const VECTORS: &str = "vectors";
 const GUESTS_VECTORS: &str = "/run/vectors.jsonl";
 
 /// The jobs that are not tests.
-const NO_TESTS: [&str; 4] = ["loopback", "modules", "lab", VECTORS];
+const NO_TESTS: [&str; 5] = ["loopback", "modules", "lab", IMAGES, VECTORS];
+/// The job that starts the Docker daemon of the guest's lab and gives it images.
+const IMAGES: &str = "images";
+/// Where that daemon listens.
+const GUESTS_DOCKER: &str = "unix:///run/awf-lab/vm/docker.sock";
+/// Of the tests of whole runs with the Docker runtime, those that handle streams, sockets and processes, which LSM programs
+/// look at. Emulation is too slow for all of them.
+const OF_DOCKER: [(&str, &str); 3] =
+    [("docker", "container::"), ("native", "streams::"), ("native", "sockets::")];
 
 /// Loads what the rows of the vectors' table need and this kernel has; a row says itself what a kernel lacks.
 const LOAD_MODULES: &str = "for module in rds_tcp tipc tun vhost_net vhost_vsock vsock_loopback loop sctp l2tp_ip \
@@ -217,16 +227,30 @@ impl<'a> Jobs<'a> {
         for (name, filter) in
             [("kernel", ""), ("lsm", ""), ("escape", self.of_escape), ("fault", OUT_OF_MEMORY)]
         {
-            let test = self.tests.iter().find(|(known, _program)| known == name);
-            let (_name, program) =
-                test.with_context(|| format!("the test {name} was not built"))?;
             let mut arguments = vec!["--nocapture", "--test-threads=2"];
             arguments.extend(Some(filter).filter(|filter| !filter.is_empty()));
-            jobs.push(self.job(name, program, &arguments));
+            jobs.push(self.job(name, self.test(name)?, &arguments));
         }
         jobs.push(self.job(VECTORS, Path::new("/bin/cat"), &[GUESTS_VECTORS]));
+        if self.of_escape.is_empty() {
+            jobs.push(self.job(IMAGES, &self.xtask, &["images", "--lab"]));
+            for (name, filter) in OF_DOCKER {
+                let mut job =
+                    self.job(name, self.test(name)?, &[filter, "--nocapture", "--test-threads=1"]);
+                let of_docker = [(RUNTIME_VARIABLE, "docker"), (HOST_VARIABLE, GUESTS_DOCKER)];
+                let of_docker = of_docker.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                job.environment.extend(of_docker);
+                jobs.push(job);
+            }
+        }
         let shared = vec![build::workspace().to_owned(), build::target_directory()?];
         Ok(Work { modules: kernel.modules.clone(), shared, jobs })
+    }
+
+    fn test(&self, name: &str) -> Result<&Path> {
+        let test = self.tests.iter().find(|(known, _program)| known == name);
+        let (_name, program) = test.with_context(|| format!("the test {name} was not built"))?;
+        Ok(program)
     }
 
     fn job(&self, name: &str, program: &Path, arguments: &[&str]) -> Job {
