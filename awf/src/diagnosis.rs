@@ -41,6 +41,7 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
                 | PlanError::Proxy(_) => Exit::Usage,
                 PlanError::Daemon(_) => Exit::DockerUnusable,
                 PlanError::NoCgroup2 => Exit::NoCgroup2,
+                PlanError::NoBash => Exit::SetUp,
                 PlanError::SquidMissing => Exit::SquidMissing,
             };
         }

@@ -105,6 +105,11 @@ pub(super) fn squid(search_path: &str) -> Option<PathBuf> {
     find_program("squid", search_path, &SQUID_DIRS)
 }
 
+/// Whether there is a /bin/bash.
+pub(super) fn bash() -> bool {
+    is_executable(Path::new("/bin/bash"))
+}
+
 /// The first executable file of that name on `search_path`, then in `more`. Relative directories on
 /// the path are skipped: what they hold depends on where awf was called.
 pub(super) fn find_program(name: &str, search_path: &str, more: &[&str]) -> Option<PathBuf> {

@@ -85,6 +85,8 @@ pub struct Host {
     pub security_modules: Option<Vec<String>>,
     /// The Squid binary.
     pub squid: Option<PathBuf>,
+    /// Whether there is a /bin/bash, which runs the command.
+    pub bash: bool,
     /// User and group id that Squid can run as: the distribution's account for it, else nobody's.
     pub proxy_account: (u32, u32),
     /// Name servers that Squid may ask, never loopback, never empty.
@@ -139,6 +141,7 @@ impl Host {
             kernel: machine::kernel()?,
             security_modules: machine::security_modules(),
             squid: machine::squid(&caller.search_path),
+            bash: machine::bash(),
             resolvers,
             tmp: machine::absolute_variable(&caller.env, "TMPDIR")
                 .unwrap_or_else(|| PathBuf::from("/tmp")),
@@ -172,6 +175,7 @@ impl Host {
             kernel: Kernel { release: "6.1.0-test".to_owned(), version: (6, 1) },
             security_modules: None,
             squid: Some("/usr/sbin/squid".into()),
+            bash: true,
             proxy_account: (13, 13),
             own_addresses: Vec::new(),
             accounts: String::new(),

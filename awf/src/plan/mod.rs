@@ -23,7 +23,7 @@ use crate::cli::{self, Settings, UsageError};
 use crate::enforce::contents::TooManyRanges;
 use crate::enforce::profile;
 use crate::enforce::{Contents, Standing};
-use crate::host::{Daemon, DaemonError, Host};
+use crate::host::{CgroupMount, Daemon, DaemonError, Host};
 use crate::policy::{EntryError, List, Policy, Service, Services};
 use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
@@ -121,6 +121,12 @@ pub enum PlanError {
          systemd.unified_cgroup_hierarchy=1"
     )]
     NoCgroup2,
+    /// No bash.
+    #[error(
+        "/bin/bash is missing, which runs the command: install it (Debian: apt-get install bash, Alpine: apk add bash); awf \
+         itself needs neither glibc nor capsh"
+    )]
+    NoBash,
     /// No Squid.
     #[error(
         "Squid is not installed: apt-get install squid (or the like); awf starts one of its own for each run"
@@ -142,8 +148,7 @@ impl Plan {
             Policy::resolve(&allow, &entries(&settings.block)).map_err(|errors| {
                 PlanError::Domains(errors.iter().map(|error| located(error, settings)).collect())
             })?;
-        let cgroup = host.cgroup2.as_ref().filter(|mount| mount.writable);
-        let cgroup = cgroup.ok_or(PlanError::NoCgroup2)?;
+        let cgroup = required(host)?;
         let driver = daemon.as_ref().map(|daemon| daemon.driver);
         let paths = Paths::new(&draw.id, settings, host, (cgroup, driver));
         let squid_child = squid_child(daemon.as_ref(), host, &paths)?;
@@ -250,15 +255,21 @@ impl Plan {
     }
 }
 
+/// What every run needs of the machine: a hierarchy for its cgroups, and a shell.
+fn required(host: &Host) -> Result<&CgroupMount, PlanError> {
+    if !host.bash {
+        return Err(PlanError::NoBash);
+    }
+    host.cgroup2.as_ref().filter(|mount| mount.writable).ok_or(PlanError::NoCgroup2)
+}
+
 fn squid_child(
     daemon: Option<&Daemon>,
     host: &Host,
     paths: &Paths,
 ) -> Result<child::Spec, PlanError> {
-    let squid = match daemon {
-        Some(_it_is_in_the_image) => Some(PathBuf::from(containers::SQUID)),
-        None => host.squid.clone(),
-    };
+    let in_image = |_daemon| Some(PathBuf::from(containers::SQUID));
+    let squid = daemon.map_or_else(|| host.squid.clone(), in_image);
     Ok(child::Spec {
         squid: squid.ok_or(PlanError::SquidMissing)?,
         cgroup_procs: paths.proxy_cgroup.join("cgroup.procs"),
