@@ -77,4 +77,22 @@ impl Docker {
         let names = self.ask(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])?;
         Ok(names.lines().map(str::to_owned).collect())
     }
+
+    /// Names of all containers, running or not, whose cgroup was asked for below a directory of this name.
+    pub fn containers_below(&self, cgroup: &str) -> Result<Vec<String>> {
+        let ids = self.ask(&["ps", "--all", "--quiet"])?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let format = "{{.HostConfig.CgroupParent}} {{.Name}}";
+        let mut client = self.client()?;
+        let asked = client.args(["inspect", "--format", format]).args(ids.lines());
+        // It fails when one of them is gone by now, and tells of the others all the same.
+        let said = asked.stdin(Stdio::null()).output().context("run docker")?.stdout;
+        let below = format!("/{cgroup}/");
+        let said = String::from_utf8_lossy(&said);
+        let ours = said.lines().filter_map(|line| line.split_once(" /"));
+        let ours = ours.filter(|(parent, _name)| format!("{parent}/").contains(&below));
+        Ok(ours.map(|(_parent, name)| name.to_owned()).collect())
+    }
 }

@@ -2,11 +2,14 @@
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use awf::exit::Exit;
-use awf_tests::{awf, runtime_options};
+use awf_tests::{awf, docker, runtime_options};
+
+use xtask::docker::Docker;
 
 use crate::world::{ALLOWED, Ended, World, finish};
 
@@ -73,7 +76,17 @@ fn the_cgroup2_is_read_only() {
 fn squid_is_not_installed() {
     let remove = "for place in /usr/sbin /usr/local/sbin /usr/bin /usr/local/bin /usr/local/squid/sbin; do \
                   if [ -e $place/squid ]; then mount --bind /dev/null $place/squid; fi; done";
-    check(remove, &[], Exit::SquidMissing, "Squid is not installed");
+    if docker().is_none() {
+        check(remove, &[], Exit::SquidMissing, "Squid is not installed");
+        return;
+    }
+    // The machine needs none: there is one in the image.
+    let world = World::broken_by(remove);
+    let run = world.run(&[], "curl -sS -o /dev/null https://example.com && echo reached");
+    assert_eq!((run.code, run.stdout.as_str()), (0, "reached\n"), "{run:#?}");
+    assert_eq!(world.left(), [""; 0]);
+    let missing = ["--image-tag", "missing", "--skip-pull"];
+    check("true", &missing, Exit::DockerUnusable, "awf-agent:missing is not there");
 }
 
 #[test]
@@ -313,10 +326,12 @@ fn the_disk_fills_up_during_the_run() {
 
 #[test]
 fn run_directories_that_cannot_be_made() {
-    let world = World::broken_by("mount -o remount,ro /run/awf");
+    // Frozen for this world only: others may share what is mounted there.
+    let freeze = |place: &str| format!("mount --bind {place} {place}; mount -o remount,bind,ro {place}");
+    let world = World::broken_by(&freeze("/run/awf"));
     let run = world.run(&[], MARK);
     refused(&world, &run, Exit::SetUp, "/run/awf");
-    let world = World::broken_by("mount -o remount,ro /var/lib/awf");
+    let world = World::broken_by(&freeze("/var/lib/awf"));
     let run = world.run(&[], MARK);
     refused(&world, &run, Exit::SetUp, "/var/lib/awf");
 }
@@ -324,15 +339,51 @@ fn run_directories_that_cannot_be_made() {
 #[test]
 fn a_squid_that_does_not_start_fails_requests_and_nothing_else() {
     for squid in ["exit 1", "sleep 60"] {
+        let made = format!("printf '#!/bin/sh\\n{squid}\\n' >squid; chmod 755 squid");
         let world = World::broken_by(&format!(
-            "printf '#!/bin/sh\\n{squid}\\n' >squid; chmod 755 squid; squid=$(command -v squid || echo /usr/sbin/squid); \
-             mount --bind squid $squid"
+            "{made}; squid=$(command -v squid || echo /usr/sbin/squid); mount --bind squid $squid"
         ));
-        let run = world
-            .run(&[], "timeout 3 curl -s -m 2 -o /dev/null https://example.com; echo ended $?");
+        let images = docker().map(|docker| Images::with_squid(docker, &world.path().join("squid")));
+        let options = images.as_ref().map_or(&[][..], |images| &images.options[..]);
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let line = "timeout 3 curl -s -m 2 -o /dev/null https://example.com; echo ended $?";
+        let run = world.run(&options, line);
         assert!(run.stdout.starts_with("ended ") && run.stdout != "ended 0\n", "{run:#?}");
         assert_eq!(run.code, 0, "{run:#?}");
         world.dies_out(squid);
         assert_eq!(world.left(), [""; 0]);
+    }
+}
+
+/// Images of awf's with another Squid; removed when dropped.
+struct Images {
+    docker: Docker,
+    tag: String,
+    options: [String; 3],
+}
+
+impl Images {
+    const NAMES: [&str; 2] = ["awf-agent", "awf-squid"];
+
+    fn with_squid(docker: Docker, squid: &Path) -> Self {
+        let tag = squid.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        let ask = |words: &[&str]| docker.ask(words).expect("the daemon obeys");
+        let sound = |name: &str| format!("{name}:{}", env!("CARGO_PKG_VERSION"));
+        let [agent, proxy] = Self::NAMES;
+        ask(&["tag", &sound(agent), &format!("{agent}:{tag}")]);
+        let container = ask(&["create", &sound(proxy)]);
+        ask(&["cp", squid.to_str().unwrap(), &format!("{container}:/usr/sbin/squid")]);
+        ask(&["commit", &container, &format!("{proxy}:{tag}")]);
+        ask(&["rm", &container]);
+        let options = ["--skip-pull", "--image-tag", &tag].map(str::to_owned);
+        Self { docker, tag, options }
+    }
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        for name in Self::NAMES {
+            let _stays = self.docker.ask(&["rmi", &format!("{name}:{}", self.tag)]).is_err();
+        }
     }
 }

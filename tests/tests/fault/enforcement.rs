@@ -1,7 +1,7 @@
 //! Enforcement taken away while the command runs, by another root: noticed, said, and the end of the run.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use awf::exit::Exit;
@@ -9,10 +9,10 @@ use nix::errno::Errno;
 use serde_json::Value;
 
 use crate::bpf;
-use crate::faults::{RESTLESS, Victim, find, member, wait_for_start};
+use crate::faults::{RESTLESS, Victim, await_member, find, wait_for_start};
 use crate::report;
 use crate::shell::{REQUEST, Shell};
-use crate::world::{Ended, Watch, World, finish, id_of};
+use crate::world::{Ended, Watch, World, finish, id_of, members};
 
 /// Asserts that awf said that enforcement was lost, on standard error and on record, and that nothing left meanwhile.
 #[track_caller]
@@ -49,9 +49,13 @@ fn lost(run: &Ended, logs: &Path, needle: &str) {
     assert!(said, "the record is silent: {run:#?}");
 }
 
+fn run_cgroup(world: &World, side: &str) -> PathBuf {
+    world.run_cgroup(side).expect("a run has cgroups")
+}
+
 /// A link of the run with this attach type.
 fn link(world: &World, side: &str, attach_type: u32) -> std::os::fd::OwnedFd {
-    let links = bpf::links_of(&world.run_cgroup(side));
+    let links = bpf::links_of(&run_cgroup(world, side));
     let wanted = Some(u64::from(attach_type));
     links
         .into_iter()
@@ -76,7 +80,7 @@ fn a_detached_link_of_the_guard_ends_the_run() {
 #[test]
 fn all_links_detached_end_the_run_and_still_nothing_leaves() {
     check_loss("all links detached", "detached the program", |world, _awf| {
-        let links = bpf::links_of(&world.run_cgroup("agent"));
+        let links = bpf::links_of(&run_cgroup(world, "agent"));
         assert!(links.len() > 10, "{}", links.len());
         links.iter().for_each(bpf::detach);
     });
@@ -97,32 +101,36 @@ fn take_out(world: &World, pid: i32) {
 #[test]
 fn a_command_that_was_moved_to_another_cgroup_ends_the_run() {
     check_loss("process moved", "was moved out of", |world, awf| {
-        take_out(world, member(awf, Victim::Command).unwrap());
+        take_out(world, await_member(world, awf, Victim::Command));
     });
 }
 
 #[test]
 fn a_squid_that_was_moved_to_another_cgroup_ends_the_run() {
     check_loss("process moved", "/proxy", |world, awf| {
-        take_out(world, member(awf, Victim::Squid).unwrap());
+        take_out(world, await_member(world, awf, Victim::Squid));
     });
 }
 
 #[test]
 fn a_cgroup_that_was_removed_and_made_again_ends_the_run() {
     check_loss("cgroup re-created", "somebody replaced the cgroup", |world, _awf| {
-        let agent = world.run_cgroup("agent");
+        let agent = run_cgroup(world, "agent");
         let began = Instant::now();
         // The command starts new processes without pause; removing works only without any.
         loop {
-            let members = fs::read_to_string(agent.join("cgroup.procs")).unwrap_or_default();
-            for pid in members.lines() {
-                drop(fs::write(world.outside().join("cgroup.procs"), pid));
+            let members = members(&agent);
+            for pid in &members {
+                drop(fs::write(world.outside().join("cgroup.procs"), pid.to_string()));
+            }
+            // A container has a cgroup of its own below.
+            for below in fs::read_dir(&agent).unwrap().flatten() {
+                drop(fs::remove_dir(below.path()));
             }
             if fs::remove_dir(&agent).is_ok() {
                 break;
             }
-            assert!(began.elapsed() < Duration::from_secs(10), "still there: {members}");
+            assert!(began.elapsed() < Duration::from_secs(10), "still there: {members:?}");
         }
         fs::create_dir(&agent).unwrap();
     });
@@ -142,10 +150,9 @@ fn removed_pins_change_nothing() {
     let watch = Watch::begin();
     let mut shell = Shell::start(&world);
     assert_eq!(shell.ask(REQUEST), "0");
-    let runs = world.file("/run/awf");
-    let run = fs::read_dir(&runs).unwrap().flatten().find(|entry| entry.path().is_dir()).unwrap();
+    let run = world.runs().pop().unwrap();
     report::injected("pins removed", "the running command");
-    let unmounted = world.inside(&format!("umount -l /run/awf/{}/pins", run.file_name().display()));
+    let unmounted = world.inside(&format!("umount -l /run/awf/{run}/pins"));
     assert!(unmounted.success());
     let attempts = "echo x >/dev/udp/203.0.113.66/9999; echo x >/dev/tcp/8.8.8.8/53";
     assert_eq!(shell.ask(&format!("{{ {attempts}; }} 2>/dev/null; echo tried")), "tried");
@@ -165,10 +172,10 @@ fn maps_that_hold_the_policy_cannot_be_written_and_the_others_open_nothing() {
     let began = Instant::now();
     let mut child = world.awf().args(["--", RESTLESS]).spawn().unwrap();
     let awf = id_of(&child);
-    find(&mut child, Victim::Command).unwrap();
+    find(&world, &mut child, Victim::Command).unwrap();
     wait_for_start(&mut child);
-    let mut links = bpf::links_of(&world.run_cgroup("agent"));
-    links.extend(bpf::links_of(&world.run_cgroup("proxy")));
+    let mut links = bpf::links_of(&run_cgroup(&world, "agent"));
+    links.extend(bpf::links_of(&run_cgroup(&world, "proxy")));
     let (mut frozen, mut open) = (0, 0);
     for map in bpf::maps_of(&links) {
         let is_frozen = bpf::told(&map, "frozen:") == Some(1);

@@ -5,10 +5,13 @@ use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use awf_tests::docker;
 use nix::sys::signal::Signal;
 
 use crate::report;
-use crate::world::{Ended, PATIENCE, World, children, command_line, finish_in, id_of, send};
+use crate::world::{
+    Ended, PATIENCE, World, children, command_line, finish_in, id_of, members, send,
+};
 
 /// Tries everything that is denied, and what is allowed, without pause: TCP, UDP and DNS, IPv4 and IPv6.
 pub const RESTLESS: &str = "echo started; exec >/dev/null 2>&1
@@ -34,7 +37,7 @@ pub enum Victim {
     /// awf, from the command's start.
     BusyAwf,
     Squid,
-    /// The process that awf starts in the agent's cgroup.
+    /// The first process in the agent's cgroup: with Docker, also the first of its container.
     Outer,
     /// Process 1 of the sandbox.
     One,
@@ -90,7 +93,11 @@ impl Fault {
         match self.blow {
             Blow::Pause(_) => true,
             // Process 1 of a pid namespace hears no signal that it does not handle (pid_namespaces(7)).
-            Blow::Term => matches!(self.victim, Victim::Squid | Victim::One),
+            Blow::Term => match self.victim {
+                Victim::Squid | Victim::One => true,
+                Victim::Outer => docker().is_some(),
+                Victim::Awf | Victim::BusyAwf | Victim::Command => false,
+            },
             Blow::Kill | Blow::KillStopped(_) => self.victim == Victim::Squid,
         }
     }
@@ -111,7 +118,7 @@ pub fn inject(world: &World, fault: &Fault, options: &[&str]) -> Ended {
     let context = format!("{fault:?}");
     let began = Instant::now();
     let mut child = world.awf().args(options).args(["--", RESTLESS]).spawn().unwrap();
-    let target = find(&mut child, fault.victim).unwrap_or_else(|| panic!("{context}: no victim"));
+    let target = find(world, &mut child, fault.victim).unwrap_or_else(|| panic!("{context}: no victim"));
     fault.strike(target);
     let run = if fault.is_survived() {
         thread::sleep(Duration::from_millis(100));
@@ -152,13 +159,13 @@ pub fn wait_for_start(child: &mut Child) {
 }
 
 /// Waits for the birth of a process of the run.
-pub fn find(child: &mut Child, victim: Victim) -> Option<i32> {
+pub fn find(world: &World, child: &mut Child, victim: Victim) -> Option<i32> {
     if victim == Victim::BusyAwf {
         wait_for_start(child);
     }
     let began = Instant::now();
     while began.elapsed() < PATIENCE && child.try_wait().unwrap().is_none() {
-        let found = member(id_of(child), victim);
+        let found = member(world, id_of(child), victim);
         if found.is_some() {
             return found;
         }
@@ -167,11 +174,25 @@ pub fn find(child: &mut Child, victim: Victim) -> Option<i32> {
     None
 }
 
-/// A process of the run of this awf, if it has been born.
-pub fn member(awf: i32, victim: Victim) -> Option<i32> {
+/// A process of a run that goes on: waits for its birth, because Squid is started when it is needed.
+pub fn await_member(world: &World, awf: i32, victim: Victim) -> i32 {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if let Some(pid) = member(world, awf, victim) {
+            return pid;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("no {victim:?}");
+}
+
+/// A process of the run of this awf, the only one in its world, if it has been born.
+pub fn member(world: &World, awf: i32, victim: Victim) -> Option<i32> {
+    let is_docker = docker().is_some();
+    let is_init = |pid: &i32| command_line(*pid).get(1).is_some_and(|word| word == "init");
     let outer = || {
-        let is_init = |pid: &i32| command_line(*pid).get(1).is_some_and(|word| word == "init");
-        children(awf).into_iter().find(is_init)
+        let of_container = is_docker.then(|| first_in_container(world, "agent"));
+        of_container.unwrap_or_else(|| children(awf).into_iter().find(is_init))
     };
     // Beside it a helper lives for a moment.
     let one = || children(outer()?).into_iter().find(|pid| is_process_one(*pid));
@@ -179,12 +200,27 @@ pub fn member(awf: i32, victim: Victim) -> Option<i32> {
         Victim::Awf | Victim::BusyAwf => Some(awf),
         Victim::Squid => {
             let is_squid = |word: &String| word == "awf-proxy" || word.ends_with("/squid");
-            children(awf).into_iter().find(|pid| command_line(*pid).first().is_some_and(is_squid))
+            let parent = if is_docker { first_in_container(world, "proxy")? } else { awf };
+            let mut children = children(parent).into_iter();
+            children.find(|pid| command_line(*pid).first().is_some_and(is_squid))
         }
         Victim::Outer => outer(),
         Victim::One => one(),
         Victim::Command => one().and_then(|pid| children(pid).first().copied()),
     }
+}
+
+/// The first process of the agent's or the proxy's container, once it is awf: only its parent is outside.
+fn first_in_container(world: &World, side: &str) -> Option<i32> {
+    let members = members(&world.run_cgroup(side)?);
+    let is_awf = |pid: &i32| command_line(*pid).first().is_some_and(|word| word == "/.awf/awf");
+    members.iter().copied().filter(is_awf).find(|pid| !members.contains(&parent(*pid)))
+}
+
+fn parent(pid: i32) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.and_then(|parent| parent.trim().parse().ok()).unwrap_or_default()
 }
 
 /// Whether a process is the first of a pid namespace: the last of its ids (proc(5), `NSpid`) is 1.

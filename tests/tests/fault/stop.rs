@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::faults::{Victim, find, member};
+use crate::faults::{Victim, await_member, find};
 use crate::shell::{REQUEST, Shell};
 use crate::world::{Watch, World, children, finish, id_of, send, strike};
 
-fn stop(shell: &Shell, victim: Victim) -> i32 {
-    let pid = member(shell.awf(), victim).expect("it runs");
+fn stop(world: &World, shell: &Shell, victim: Victim) -> i32 {
+    let pid = await_member(world, shell.awf(), victim);
     strike(pid, Signal::SIGSTOP, &format!("{victim:?}"));
     pid
 }
@@ -22,7 +22,7 @@ fn while_awf_is_stopped_connections_wait_and_nothing_leaves() {
     let logs = world.path().join("logs");
     let mut shell = Shell::start_with(&world, &["--proxy-logs-dir", logs.to_str().unwrap()]);
     assert_eq!(shell.ask(REQUEST), "0");
-    let awf = stop(&shell, Victim::Awf);
+    let awf = stop(&world, &shell, Victim::Awf);
     shell.tell("{ curl -s -m 60 -o /dev/null https://example.com; echo later $?; } &");
     shell.tell(
         "for i in $(seq 100); do echo x >/dev/udp/203.0.113.66/9999; echo x >/dev/udp/8.8.4.4/5353; \
@@ -47,7 +47,7 @@ fn a_hung_squid_fails_requests_in_bounded_time_and_is_replaced() {
     let world = World::new();
     let mut shell = Shell::start(&world);
     assert_eq!(shell.ask(REQUEST), "0");
-    stop(&shell, Victim::Squid);
+    stop(&world, &shell, Victim::Squid);
     // 28 would be curl's own patience.
     shell.tell("curl -s -m 90 -o plain http://example.com & plain=$!");
     let tunnel = shell.ask("curl -s -m 90 -o /dev/null https://example.com; echo $?");
@@ -67,7 +67,7 @@ fn a_run_ends_while_squid_hangs() {
     let world = World::new();
     let mut shell = Shell::start(&world);
     assert_eq!(shell.ask(REQUEST), "0");
-    stop(&shell, Victim::Squid);
+    stop(&world, &shell, Victim::Squid);
     for url in ["https://example.com", "http://example.com", "https://denied.example.net"] {
         shell.tell(&format!("curl -s -m 90 {url} >/dev/null 2>&1 &"));
     }
@@ -84,7 +84,7 @@ fn a_run_ends_although_the_first_process_of_the_sandbox_is_stopped() {
     let world = World::new();
     let mut shell = Shell::start(&world);
     assert_eq!(shell.ask("echo started"), "started");
-    stop(&shell, Victim::Outer);
+    stop(&world, &shell, Victim::Outer);
     shell.tell("exit 5");
     let run = shell.end();
     assert_eq!(run.code, 5, "{run:#?}");
@@ -98,7 +98,7 @@ fn sigterm_ends_a_run_of_which_any_process_is_stopped() {
         let world = World::new();
         let mut shell = Shell::start(&world);
         assert_eq!(shell.ask("echo started"), "started");
-        stop(&shell, victim);
+        stop(&world, &shell, victim);
         send(shell.awf(), Signal::SIGTERM);
         let run = shell.ended();
         assert_eq!(run.code, 143, "{victim:?}: {run:#?}");
@@ -122,7 +122,7 @@ fn sigterm_during_set_up_ends_awf_and_the_command_never_runs() {
         }
         let began = Instant::now();
         let mut child = world.awf().args(["--", &line]).spawn().unwrap();
-        let outer = find(&mut child, Victim::Outer).expect("the sandbox starts");
+        let outer = find(&world, &mut child, Victim::Outer).expect("the sandbox starts");
         send(outer, Signal::SIGSTOP);
         // With process 1 already born, set-up goes on without the first process.
         let held = children(outer).is_empty();

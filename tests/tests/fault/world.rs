@@ -1,7 +1,12 @@
 //! A world: a mount namespace, a cgroup and directories of its own inside the lab's host namespace. Unlike a single run
 //! in the lab it lives on when awf is killed, as a machine does, so that a next run finds the remains of the last.
+//!
+//! With the Docker runtime all worlds share `/run/awf` and `/var/lib/awf` with the machine, because the daemon, which is in none
+//! of them, must find there what it mounts into containers. What a world has left is told by its cgroup then, and a run of
+//! another world may be the one that collects it.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use awf_tests::{Scratch, awf, docker, lab, runtime_options};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -79,8 +85,6 @@ impl World {
         let cgroup = runs_base().join(name.replace("awf-test-", ""));
         fs::create_dir_all(cgroup.join("self")).expect("the world's cgroup can be made");
         offer_controllers(&cgroup);
-        // A daemon outside of the world must find what awf mounts into containers: there, worlds share awf's directories,
-        // and `cargo xtask test` runs them one after the other.
         let own = if docker().is_some() {
             ""
         } else {
@@ -157,12 +161,23 @@ impl World {
         self.command("sh").args(["-c", line]).status().unwrap()
     }
 
-    /// The agent's or the proxy's cgroup of the only run.
-    pub fn run_cgroup(&self, side: &str) -> PathBuf {
-        let entries = fs::read_dir(&self.cgroup).unwrap().flatten().map(|entry| entry.path());
-        let mut runs = entries
-            .filter(|path| path.file_name().unwrap().as_encoded_bytes().starts_with(b"awf-"));
-        runs.next().expect("a run has cgroups").join(side)
+    /// The agent's or the proxy's cgroup of the only run, if it has been made.
+    pub fn run_cgroup(&self, side: &str) -> Option<PathBuf> {
+        let run = self.runs().into_iter().next()?;
+        Some(self.cgroup.join(run).join(side))
+    }
+
+    /// Ids of the runs whose cgroups there are.
+    pub fn runs(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.cgroup).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("awf-")).collect()
+    }
+
+    /// Keeps every run from collecting orphans, and so from starting, until it is dropped.
+    pub fn hold_turnstile(&self) -> Flock<File> {
+        let lock = File::options().create(true).append(true).open(self.file("/run/awf/.lock"));
+        Flock::lock(lock.unwrap(), FlockArg::LockExclusive).expect("it can be locked")
     }
 
     /// The cgroup that awf itself is in.
@@ -172,25 +187,7 @@ impl World {
 
     /// Processes of all runs, awf included.
     pub fn processes(&self) -> Vec<i32> {
-        let listed = Command::new("find")
-            .arg(&self.cgroup)
-            .args(["-name", "cgroup.procs"])
-            .output()
-            .unwrap();
-        let mut pids: Vec<i32> = String::from_utf8(listed.stdout)
-            .unwrap()
-            .lines()
-            .flat_map(|file| {
-                fs::read_to_string(file)
-                    .unwrap_or_default()
-                    .lines()
-                    .map(str::to_owned)
-                    .collect::<Vec<_>>()
-            })
-            .filter_map(|pid| pid.parse().ok())
-            .collect();
-        pids.sort_unstable();
-        pids
+        members(&self.cgroup)
     }
 
     /// Asserts that every process of every run ends soon.
@@ -213,6 +210,14 @@ impl World {
     /// Everything that runs have left in this world, except logs that are the user's.
     pub fn left(&self) -> Vec<String> {
         let mut found = Vec::new();
+        let daemon = docker();
+        let own = daemon.is_some().then(|| self.own_run_directories());
+        let is_own = |name: &str| own.as_ref().is_none_or(|own| own.contains(name));
+        if let Some(daemon) = &daemon {
+            let world = self.cgroup.file_name().unwrap().to_str().unwrap();
+            let containers = daemon.containers_below(world).expect("the daemon answers");
+            found.extend(containers.into_iter().map(|name| format!("container {name}")));
+        }
         let mut list = |directory: &Path, ours: &dyn Fn(&str) -> bool| {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
                 if ours(&entry.file_name().to_string_lossy()) {
@@ -220,8 +225,8 @@ impl World {
                 }
             }
         };
-        list(&self.file("/run/awf"), &|name| name != ".lock");
-        list(&self.file("/var/lib/awf"), &|_name| true);
+        list(&self.file("/run/awf"), &|name| name != ".lock" && is_own(name));
+        list(&self.file("/var/lib/awf"), &is_own);
         list(&self.tmp(), &|name| name.starts_with("awf-1"));
         list(&self.cgroup, &|name| name.starts_with("awf-"));
         let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.holder.id())).unwrap();
@@ -230,6 +235,19 @@ impl World {
         found.extend(mounts.lines().filter(runs).map(str::to_owned));
         found.sort();
         found
+    }
+
+    /// Those of the runs in `/run/awf` that have their cgroup in this world. One that was killed before it wrote down what
+    /// it owns has made nothing yet but its directory.
+    fn own_run_directories(&self) -> BTreeSet<String> {
+        let entries = fs::read_dir(self.file("/run/awf")).into_iter().flatten().flatten();
+        let world = format!("{}/", self.cgroup.display());
+        let is_own = |path: &Path| {
+            let owned = fs::read_to_string(path.join("owned.json")).unwrap_or_default();
+            owned.contains(&world)
+        };
+        let own = entries.filter(|entry| is_own(&entry.path()));
+        own.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 }
 
@@ -313,6 +331,19 @@ pub fn strike(pid: i32, signal: Signal, into: &str) {
     if send(pid, signal) {
         report::injected(signal.as_str(), into);
     }
+}
+
+/// Processes of a cgroup and of those below it.
+pub fn members(cgroup: &Path) -> Vec<i32> {
+    let listed =
+        Command::new("find").arg(cgroup).args(["-name", "cgroup.procs"]).output().unwrap();
+    let files = String::from_utf8(listed.stdout).unwrap();
+    let lists = files.lines().map(|file| fs::read_to_string(file).unwrap_or_default());
+    let mut pids: Vec<i32> = lists
+        .flat_map(|list| list.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    pids.sort_unstable();
+    pids
 }
 
 /// A child's process id as the kernel calls use it.
