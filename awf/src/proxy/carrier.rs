@@ -18,10 +18,10 @@ pub trait Carrier: Send + Sync + 'static {
     /// Whether a start costs so much that it waits until somebody needs Squid: a command that ends at once needs none.
     const ON_DEMAND: bool;
 
-    /// Does what can be done before anybody needs Squid.
+    /// Does what can be done before anybody needs Squid. Cancel safe, as [`Self::start`].
     fn prepare(&self) -> impl Future<Output = Result<()>> + Send;
 
-    /// Starts one more.
+    /// Starts one more. Cancel safe: one that nobody waits for any more ends with the run.
     fn start(&self) -> impl Future<Output = Result<Self::Life>> + Send;
 }
 

@@ -88,7 +88,7 @@ async fn supervise<C: Carrier>(
     state: watch::Sender<State>,
     (demand, stop): (Demand, CancellationToken),
 ) {
-    let prepared = carrier.prepare().await;
+    let Some(prepared) = stop.run_until_cancelled(carrier.prepare()).await else { return };
     if C::ON_DEMAND && stop.run_until_cancelled(demand.raised()).await.is_none() {
         return;
     }
@@ -110,8 +110,8 @@ async fn live<C: Carrier>(
     stop: &CancellationToken,
 ) -> Result<()> {
     for restart in 0..=RESTARTS {
-        // Not cancelled: what has been asked of a daemon happens, and then must be known here.
-        let mut squid = carrier.start().await?;
+        let Some(started) = stop.run_until_cancelled(carrier.start()).await else { return Ok(()) };
+        let mut squid = started?;
         let life = run_once(spec, &mut squid, state);
         let ended = stop.run_until_cancelled(life).await;
         squid.kill().await;

@@ -70,7 +70,10 @@ pub async fn run(plan: Plan) -> Result<Exit> {
     let run_dir = RunDir::acquire(&plan.paths.run, owned(&plan))?;
     let outcome = match logs::prepare(&plan) {
         Ok(()) => {
-            let outcome = confine_and_run(&plan, (looking, engine), &mut signals).await;
+            let outcome = confine_and_run(&plan, (looking, engine.clone()), &mut signals).await;
+            if let Some(engine) = engine {
+                engine.settle().await;
+            }
             Leaving::of(&plan).leave();
             outcome
         }

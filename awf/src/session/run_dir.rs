@@ -101,11 +101,11 @@ impl RunDir {
     }
 
     fn take_down(&self) -> Vec<String> {
-        take_down(&self.path, &self.owned)
+        take_down(&self.path, &self.owned, Left::remove)
     }
 }
 
-fn take_down(path: &Path, owned: &Owned) -> Vec<String> {
+fn take_down(path: &Path, owned: &Owned, remove: impl FnOnce(&Left) -> Result<()>) -> Vec<String> {
     let mut errors = Errors::default();
     for directory in &owned.cgroups {
         errors.note("kill what is in", directory, cgroup::kill(directory));
@@ -114,7 +114,7 @@ fn take_down(path: &Path, owned: &Owned) -> Vec<String> {
         errors.note(
             "remove containers of",
             path,
-            left.remove().map_err(|error| io::Error::other(format!("{error:#}"))),
+            remove(left).map_err(|error| io::Error::other(format!("{error:#}"))),
         );
     }
     for directory in &owned.cgroups {
@@ -191,7 +191,7 @@ fn collect(path: &Path) -> Vec<String> {
     match serde_json::from_slice::<Owned>(&text) {
         Ok(owned) => {
             owned.logs.leave();
-            take_down(path, &owned)
+            take_down(path, &owned, Left::remove_of_orphan)
         }
         // Killed while the list was written, which is before anything on it is made.
         Err(error) if error.is_eof() => {

@@ -18,6 +18,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use crate::cli::DaemonAddress;
 use crate::host::daemon::{self, Daemon, short};
@@ -27,11 +28,20 @@ use crate::plan::containers::RUN_LABEL;
 const REMOVAL: Duration = Duration::from_secs(20);
 /// Pause between two looks at a removal that is under way.
 const PAUSE: Duration = Duration::from_millis(5);
+/// How long a run waits at its end for what it has asked for; a container is made and started in a second at most. A daemon
+/// that takes longer is stopped or hung, and what it may still do is left to the next run.
+const SETTLING: Duration = Duration::from_secs(5);
+/// How long the daemon of a killed run may take to answer: meanwhile no other run can start.
+const ORPHANS_ANSWER: Duration = Duration::from_secs(2);
+/// How long a container that a killed run asked for may take to appear: 30 ms on an idle machine.
+const ORPHANS_SETTLING: Duration = Duration::from_millis(500);
 
 /// A daemon that answered before the run.
 #[derive(Clone, Debug)]
 pub struct Engine {
     pub(super) docker: Docker,
+    /// What has been asked for, whether or not somebody waits for it.
+    asked: TaskTracker,
 }
 
 /// What is left of a run in a daemon, for whoever takes it down.
@@ -53,28 +63,43 @@ impl Engine {
 
     fn at(address: &DaemonAddress, api_minor: usize) -> Result<Self> {
         let docker = daemon::connect(address, api_minor).map_err(|error| anyhow!(short(error)));
-        Ok(Self { docker: docker.with_context(|| format!("reach the daemon at {address}"))? })
+        let docker = docker.with_context(|| format!("reach the daemon at {address}"))?;
+        Ok(Self { docker, asked: TaskTracker::new() })
     }
 
-    /// Creates a container.
+    /// Creates a container. Once begun it goes on, whether or not somebody waits for it.
     pub async fn create(&self, name: &str, body: &ContainerCreateBody) -> Result<()> {
+        let (docker, body) = (self.docker.clone(), body.clone());
         let options = CreateContainerOptions {
             name: Some(name.to_owned()),
             ..CreateContainerOptions::default()
         };
-        let created = self.docker.create_container(Some(options), body.clone()).await;
+        let created = self.asked.spawn(async move {
+            docker.create_container(Some(options), body).await.map_err(short)
+        });
         created
+            .await?
             .map(drop)
-            .map_err(|error| explained(short(error)))
+            .map_err(explained)
             .with_context(|| format!("create the container {name}"))
     }
 
-    /// Starts it.
+    /// Starts it. Once begun it goes on, as [`Self::create`].
     pub async fn start(&self, name: &str) -> Result<()> {
-        let started = self.docker.start_container(name, None).await;
-        started
-            .map_err(|error| explained(short(error)))
-            .with_context(|| format!("start the container {name}"))
+        let (docker, asked) = (self.docker.clone(), name.to_owned());
+        let started = self.asked.spawn(async move {
+            docker.start_container(&asked, None).await.map_err(short)
+        });
+        started.await?.map_err(explained).with_context(|| format!("start the container {name}"))
+    }
+
+    /// Waits until all that was asked for has been done: a daemon does it even if nobody waits any more, and what appears
+    /// after the removal of a run's containers would stay.
+    pub async fn settle(&self) {
+        self.asked.close();
+        if timeout(SETTLING, self.asked.wait()).await.is_err() {
+            tracing::warn!("the Docker daemon does not do what it was asked for; is it stopped?");
+        }
     }
 
     /// The first process of a container, as seen by the daemon; `None` if it does not run.
@@ -136,14 +161,32 @@ impl Left {
         Self { address: daemon.address.clone(), api_minor: daemon.api_minor, run: run.to_owned() }
     }
 
-    /// Removes it. Blocks, on a thread of its own: it may be called from within an asynchronous task.
+    /// Removes it, after [`Engine::settle`]. Blocks, on a thread of its own: it may be called from within an asynchronous task.
     pub fn remove(&self) -> Result<()> {
+        self.apart(|engine, run| async move { engine.remove(&run).await })
+    }
+
+    /// The same for a run whose awf was killed: nobody knows what it has asked for.
+    pub fn remove_of_orphan(&self) -> Result<()> {
+        self.apart(|engine, run| async move {
+            let answered = timeout(ORPHANS_ANSWER, engine.of_run(&run)).await;
+            answered.context("the daemon does not answer")??;
+            engine.remove(&run).await?;
+            sleep(ORPHANS_SETTLING).await;
+            engine.remove(&run).await
+        })
+    }
+
+    fn apart<F: Future<Output = Result<()>>>(
+        &self,
+        remove: impl FnOnce(Engine, String) -> F + Send + 'static,
+    ) -> Result<()> {
         let left = self.clone();
         let removing = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let engine = Engine::at(&left.address, left.api_minor)?;
-                let removed = timeout(REMOVAL + PAUSE, engine.remove(&left.run)).await;
+                let removed = timeout(REMOVAL + PAUSE, remove(engine, left.run)).await;
                 removed.context("the daemon does not answer")?
             })
         });

@@ -17,7 +17,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use tokio::time::{Instant, sleep};
 
 pub use engine::{Engine, Left};
@@ -71,16 +71,13 @@ impl Runtime for Docker<'_> {
 impl Docker<'_> {
     /// Has the container made and started, and meets its first process, which may be there before the daemon says so.
     async fn launch(&self) -> Result<Met> {
-        let (engine, agent) = (self.engine.clone(), &self.containers.agent);
+        let (engine, agent) = (&self.engine, &self.containers.agent);
         engine.create(&agent.name, &agent.body).await?;
-        let name = agent.name.clone();
-        // Of its own: it goes on when the meeting is over.
-        let mut starting = tokio::spawn(async move { engine.start(&name).await });
         let gate = &self.containers.gate;
         tokio::select! {
             met = meet(gate, None) => met,
-            started = &mut starting => {
-                started.map_err(|error| anyhow!(error))??;
+            started = engine.start(&agent.name) => {
+                started?;
                 meet(gate, Some(Instant::now() + MEETING)).await.with_context(|| format!(
                     "meet awf in the container {}; its image may be of another architecture", agent.name
                 ))
