@@ -3,15 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use awf_tests::docker;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use xtask::docker::Docker;
-use xtask::lab::Lab;
 
+use crate::borrowed::Borrowed;
 use crate::{AGENT, SQUID, daemon};
 
 #[test]
@@ -65,37 +63,6 @@ fn containers_of_one_network_reach_each_other_by_name_and_nothing_else() {
     assert_eq!(out, "28");
 }
 
-/// A lab of its own, with a daemon that has the agent's image.
-struct Borrowed(Lab);
-
-impl Borrowed {
-    fn new() -> Self {
-        let lab = Lab::up(&format!("docker-{}", std::process::id())).expect("a lab comes up");
-        let borrowed = Self(lab);
-        let own = borrowed.0.docker().expect("its daemon starts");
-        let mut save = daemon().client().expect("docker is installed");
-        let mut save = save.args(["save", AGENT]).stdout(Stdio::piped()).spawn().expect("it runs");
-        let mut load = own.client().expect("docker is installed");
-        let image = save.stdout.take().expect("a pipe");
-        let loaded = load.arg("load").stdin(image).stdout(Stdio::null()).status().expect("it runs");
-        assert!(loaded.success() && save.wait().expect("it ends").success());
-        borrowed
-    }
-
-    /// Kills dockerd and nothing else.
-    fn kill_dockerd(&self) {
-        let pid = fs::read_to_string(self.0.state().join("docker.pid")).expect("its pid file");
-        let pid = Pid::from_raw(pid.trim().parse().expect("a process id"));
-        kill(pid, Signal::SIGKILL).expect("dockerd can be killed");
-    }
-}
-
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        self.0.down().expect("the lab ends");
-    }
-}
-
 /// A container that sleeps: the id of its process, and the directory of its cgroup.
 fn sleeper(docker: &Docker, options: &[&str]) -> (u32, PathBuf) {
     let run = [&["run", "--detach"], options, &[AGENT, "sleep", "1000"]].concat();
@@ -119,21 +86,21 @@ fn lives(pid: u32) -> bool {
 #[test]
 fn a_killed_daemon_is_started_again_and_nothing_outlives_its_lab() {
     assert!(docker().is_some(), "run the tests with `cargo xtask test docker`");
-    let borrowed = Borrowed::new();
-    let (lab, name) = (borrowed.0.clone(), format!("awftest-{}", std::process::id()));
+    let borrowed = Borrowed::with(&[AGENT]);
+    let (lab, name) = (borrowed.lab().clone(), format!("awftest-{}", std::process::id()));
     let parent = format!("/{name}");
     let own = lab.docker().expect("it runs");
     let elsewhere = ["--network", "none", "--cgroupns", "private", "--cgroup-parent", &parent];
     let first = [sleeper(&own, &[]), sleeper(&own, &elsewhere)];
     assert!(first[1].1.starts_with(cgroup_root().join(&name)), "{first:?}");
 
-    borrowed.kill_dockerd();
+    borrowed.signal_dockerd(Signal::SIGKILL);
     let again = lab.docker().expect("it is started again");
     assert!(first.iter().all(|(pid, cgroup)| !lives(*pid) && !cgroup.exists()), "{first:?}");
     assert!(again.image(AGENT).is_some(), "its images are gone");
 
     let second = [sleeper(&again, &["--network", "host"]), sleeper(&again, &elsewhere)];
-    borrowed.kill_dockerd();
+    borrowed.signal_dockerd(Signal::SIGKILL);
     drop(borrowed);
     assert!(second.iter().all(|(pid, cgroup)| !lives(*pid) && !cgroup.exists()), "{second:?}");
     let data = Path::new("/var/lib/awf-lab").join(lab.name());

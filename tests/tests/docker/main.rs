@@ -1,10 +1,13 @@
 //! What only the Docker runtime has: a daemon, images, containers. Everything that both runtimes promise is in the binaries of
 //! the other tiers, which `cargo xtask test docker` runs with this runtime.
 
+mod borrowed;
 mod container;
 mod contract;
+mod crash;
 mod daemon;
 mod images;
+mod slow;
 mod systemd;
 
 use awf_tests::docker;
