@@ -193,10 +193,6 @@ impl Session {
                 .env("AWF_BIN", &self.awf)
                 .env("AWF_LAB", &self.lab)
                 .env(report::VARIABLE, &report);
-            // With a daemon, the worlds of that tier share awf's directories: no run may collect another test's orphan.
-            if tier == Tier::Docker && *binary == "fault" {
-                test.env("RUST_TEST_THREADS", "1");
-            }
             // awf gives files to whoever called sudo; the tests call it as root.
             for caller in ["SUDO_UID", "SUDO_GID", "SUDO_USER"] {
                 test.env_remove(caller);

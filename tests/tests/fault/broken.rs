@@ -327,7 +327,8 @@ fn the_disk_fills_up_during_the_run() {
 #[test]
 fn run_directories_that_cannot_be_made() {
     // Frozen for this world only: others may share what is mounted there.
-    let freeze = |place: &str| format!("mount --bind {place} {place}; mount -o remount,bind,ro {place}");
+    let freeze =
+        |place: &str| format!("mount --bind {place} {place}; mount -o remount,bind,ro {place}");
     let world = World::broken_by(&freeze("/run/awf"));
     let run = world.run(&[], MARK);
     refused(&world, &run, Exit::SetUp, "/run/awf");

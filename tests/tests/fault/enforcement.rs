@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use awf::exit::Exit;
+use awf_tests::docker;
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::bpf;
 use crate::faults::{RESTLESS, Victim, await_member, find, wait_for_start};
 use crate::report;
 use crate::shell::{REQUEST, Shell};
-use crate::world::{Ended, Watch, World, finish, id_of, members};
+use crate::world::{Ended, Watch, World, finish, id_of, members, send};
 
 /// Asserts that awf said that enforcement was lost, on standard error and on record, and that nothing left meanwhile.
 #[track_caller]
@@ -114,7 +116,10 @@ fn a_squid_that_was_moved_to_another_cgroup_ends_the_run() {
 
 #[test]
 fn a_cgroup_that_was_removed_and_made_again_ends_the_run() {
-    check_loss("cgroup re-created", "somebody replaced the cgroup", |world, _awf| {
+    // Its links outlive a cgroup as long as one below it has sockets, as a container's has: then awf sees that the processes
+    // are elsewhere.
+    let needle = if docker().is_some() { "out of cgroup" } else { "somebody replaced the cgroup" };
+    check_loss("cgroup re-created", needle, |world, _awf| {
         let agent = run_cgroup(world, "agent");
         let began = Instant::now();
         // The command starts new processes without pause; removing works only without any.
@@ -194,7 +199,7 @@ fn maps_that_hold_the_policy_cannot_be_written_and_the_others_open_nothing() {
     assert!(frozen >= 3 && open >= 2, "{frozen} frozen, {open} open");
     std::thread::sleep(Duration::from_millis(500));
     assert!(child.try_wait().unwrap().is_none(), "{:#?}", finish(child, began));
-    crate::world::send(awf, nix::sys::signal::Signal::SIGTERM);
+    send(awf, Signal::SIGTERM);
     let run = finish(child, began);
     assert_eq!(run.code, 143, "{run:#?}");
     watch.saw_nothing_else();

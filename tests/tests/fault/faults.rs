@@ -118,7 +118,8 @@ pub fn inject(world: &World, fault: &Fault, options: &[&str]) -> Ended {
     let context = format!("{fault:?}");
     let began = Instant::now();
     let mut child = world.awf().args(options).args(["--", RESTLESS]).spawn().unwrap();
-    let target = find(world, &mut child, fault.victim).unwrap_or_else(|| panic!("{context}: no victim"));
+    let target =
+        find(world, &mut child, fault.victim).unwrap_or_else(|| panic!("{context}: no victim"));
     fault.strike(target);
     let run = if fault.is_survived() {
         thread::sleep(Duration::from_millis(100));

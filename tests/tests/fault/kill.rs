@@ -11,17 +11,16 @@ use std::time::{Duration, Instant};
 use awf_tests::{docker, unconfined};
 use nix::sys::signal::Signal;
 
-use crate::faults::{
-    Blow, Fault, RESTLESS, Victim, await_member, inject, member, wait_for_start,
-};
+use crate::faults::{Blow, Fault, RESTLESS, Victim, await_member, inject, member, wait_for_start};
 use crate::shell::{REQUEST, Shell};
 use crate::world::{
     PATIENCE, Watch, World, command_line, ended, finish, id_of, leaks_of, send, strike,
 };
 
-/// When to strike after a process was born: at every step of a start.
+/// When to strike after a process was born: at every step of a start, which takes longer with a daemon.
 fn moments(step: usize) -> impl Iterator<Item = Duration> {
-    (0..=150).step_by(step).map(Duration::from_millis)
+    let slower = if docker().is_some() { 4 } else { 1 };
+    (0..=150).step_by(step).map(move |moment| Duration::from_millis(moment * slower))
 }
 
 /// Strikes the victim at every moment, each time in a run of its own.

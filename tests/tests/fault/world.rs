@@ -335,13 +335,11 @@ pub fn strike(pid: i32, signal: Signal, into: &str) {
 
 /// Processes of a cgroup and of those below it.
 pub fn members(cgroup: &Path) -> Vec<i32> {
-    let listed =
-        Command::new("find").arg(cgroup).args(["-name", "cgroup.procs"]).output().unwrap();
-    let files = String::from_utf8(listed.stdout).unwrap();
-    let lists = files.lines().map(|file| fs::read_to_string(file).unwrap_or_default());
-    let mut pids: Vec<i32> = lists
-        .flat_map(|list| list.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .collect();
+    let here = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let mut pids: Vec<i32> = here.lines().filter_map(|pid| pid.parse().ok()).collect();
+    let below = fs::read_dir(cgroup).into_iter().flatten().flatten();
+    let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    pids.extend(below.flat_map(|entry| members(&entry.path())));
     pids.sort_unstable();
     pids
 }
