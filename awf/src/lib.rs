@@ -51,7 +51,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     }
     match cli::parse(arguments) {
         // Before anything makes a thread.
-        Ok(Request::Init(gate)) => runtime::native::init::main(gate.as_deref(), probe),
+        Ok(Request::Init(gate)) => runtime::native::init::main(gate.as_ref(), probe),
         Ok(Request::Hold { alive, messages, program }) => {
             proxy::hold::main(&alive, &messages, &program).unwrap_or_else(|error| {
                 speech::error(&error);

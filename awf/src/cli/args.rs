@@ -32,8 +32,9 @@ pub enum Request {
     Plan(Box<Args>),
     /// Obtain the images of the Docker runtime.
     Predownload(Box<Args>),
-    /// Be the first process inside the sandbox; in a container, wait at this socket for the loader.
-    Init(Option<PathBuf>),
+    /// Be the first process inside the sandbox; in a container, wait at this socket for the loader, which lives as long as
+    /// this file is locked.
+    Init(Option<(PathBuf, PathBuf)>),
     /// Run a program as long as a file is locked by somebody, and append its messages to another.
     Hold {
         /// The locked file.
@@ -76,7 +77,10 @@ enum Verb {
     #[command(hide = true)]
     Init {
         /// Socket at which to wait for the loader.
+        #[arg(requires = "alive")]
         gate: Option<PathBuf>,
+        /// File that the loader has locked.
+        alive: Option<PathBuf>,
     },
     /// First process of the proxy's container; started by awf itself
     #[command(hide = true)]
@@ -319,7 +323,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, U
         Ok(CommandLine { verb: Some(Verb::Predownload(args)), .. }) => {
             Ok(Request::Predownload(args))
         }
-        Ok(CommandLine { verb: Some(Verb::Init { gate }), .. }) => Ok(Request::Init(gate)),
+        Ok(CommandLine { verb: Some(Verb::Init { gate, alive }), .. }) => {
+            Ok(Request::Init(gate.zip(alive)))
+        }
         Ok(CommandLine { verb: Some(Verb::Hold { alive, messages, program }), .. }) => {
             Ok(Request::Hold { alive, messages, program })
         }
@@ -476,8 +482,10 @@ mod tests {
             (Some("b"), vec!["x".into(), "-y".into()])
         );
         assert_eq!(ask(&["init"]).unwrap(), Request::Init(None));
-        assert_eq!(ask(&["init", "/s"]).unwrap(), Request::Init(Some("/s".into())));
-        assert!(refusal(&["init", "/s", "now"]).contains("'now'"));
+        let gate = Some(("/s".into(), "/a".into()));
+        assert_eq!(ask(&["init", "/s", "/a"]).unwrap(), Request::Init(gate));
+        assert!(refusal(&["init", "/s"]).contains("required"));
+        assert!(refusal(&["init", "/s", "/a", "now"]).contains("'now'"));
         assert!(refusal(&["-d", "a", "plan", "--", "x"]).starts_with("'plan' must come first"));
         assert_eq!(run_args(&["planning"]).words, ["planning"]);
         assert_eq!(run_args(&["echo", "plan"]).words, ["echo", "plan"]);

@@ -185,7 +185,11 @@ fn common(facts: &Facts<'_>, cgroup: &Path, driver: Driver, mounts: Vec<Mount>) 
 }
 
 fn agent(facts: &Facts<'_>, driver: Driver) -> ContainerCreateBody {
-    let mounts = vec![bind(facts.program, PROGRAM, true), bind(&facts.paths.gate, GATE, false)];
+    let mounts = vec![
+        bind(facts.program, PROGRAM, true),
+        bind(&facts.paths.alive, ALIVE, true),
+        bind(&facts.paths.gate, GATE, false),
+    ];
     let security = [
         "no-new-privileges".to_owned(),
         format!("seccomp={}", seccomp()),
@@ -202,7 +206,7 @@ fn agent(facts: &Facts<'_>, driver: Driver) -> ContainerCreateBody {
     };
     ContainerCreateBody {
         entrypoint: Some(vec![PROGRAM.to_owned()]),
-        cmd: Some(vec!["init".to_owned(), format!("{GATE}/socket")]),
+        cmd: Some(vec!["init".to_owned(), format!("{GATE}/socket"), ALIVE.to_owned()]),
         user: Some("0:0".to_owned()),
         env: Some(Vec::new()),
         working_dir: Some("/".to_owned()),

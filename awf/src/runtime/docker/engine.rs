@@ -87,9 +87,9 @@ impl Engine {
     /// Starts it. Once begun it goes on, as [`Self::create`].
     pub async fn start(&self, name: &str) -> Result<()> {
         let (docker, asked) = (self.docker.clone(), name.to_owned());
-        let started = self.asked.spawn(async move {
-            docker.start_container(&asked, None).await.map_err(short)
-        });
+        let started = self
+            .asked
+            .spawn(async move { docker.start_container(&asked, None).await.map_err(short) });
         started.await?.map_err(explained).with_context(|| format!("start the container {name}"))
     }
 

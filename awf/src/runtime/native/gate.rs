@@ -4,11 +4,14 @@
 //! to a socket of the host. Takes the path on either side, gives the control socket. Must never wait for ever: a container
 //! that somebody starts again has no loader.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen,
@@ -18,16 +21,23 @@ use nix::sys::socket::{
 use super::Process;
 
 /// How long init waits for the loader, which is there before the container is.
-const PATIENCE_MS: u16 = 30_000;
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it looks whether the loader is still alive.
+const LOOK_MS: u16 = 100;
 
-/// In the container: take the first connection.
-pub(super) fn wait_for_loader(path: &Path) -> io::Result<OwnedFd> {
+/// In the container: take the first connection. The loader keeps `alive` locked; its death is invisible in here otherwise.
+pub(super) fn wait_for_loader(path: &Path, alive: &Path) -> io::Result<OwnedFd> {
+    let mut alive = File::open(alive)?;
     let listener = seqpacket()?;
     bind(listener.as_raw_fd(), &UnixAddr::new(path)?)?;
     listen(&listener, Backlog::new(1)?)?;
     let mut waited = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-    if poll(&mut waited, PollTimeout::from(PATIENCE_MS))? == 0 {
-        return Err(io::ErrorKind::TimedOut.into());
+    let deadline = Instant::now() + PATIENCE;
+    while poll(&mut waited, PollTimeout::from(LOOK_MS))? == 0 {
+        alive = match Flock::lock(alive, FlockArg::LockSharedNonblock) {
+            Err((alive, _locked)) if Instant::now() < deadline => alive,
+            Ok(_) | Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        };
     }
     // Whatever the type of its connections, accepting one is the same call.
     let (control, _loader) = UnixListener::from(listener).accept()?;

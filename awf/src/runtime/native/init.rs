@@ -15,7 +15,7 @@
 use std::fs::File;
 use std::io::Seek as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -43,9 +43,10 @@ pub type Probe = fn(&mut dyn FnMut(&str));
 const BROKEN: u8 = 125;
 
 /// The whole of `awf init`. Must be called before the process has a second thread. `gate` is where
-/// to wait for the loader, in a container; without it, the loader has left the control socket behind.
-pub fn main(gate: Option<&Path>, probe: Probe) -> ExitCode {
-    let control = gate.map_or_else(sys::take_control, gate::wait_for_loader);
+/// to wait for the loader, in a container, and what it has locked; without it, the loader has left the control socket behind.
+pub fn main(gate: Option<&(PathBuf, PathBuf)>, probe: Probe) -> ExitCode {
+    let wait = |(socket, alive): &(PathBuf, PathBuf)| gate::wait_for_loader(socket, alive);
+    let control = gate.map_or_else(sys::take_control, wait);
     // Without it there is nobody to tell: someone typed `awf init`, or restarted a container.
     let Ok(control) = control else { return ExitCode::from(BROKEN) };
     outer(&control, probe).unwrap_or_else(|error| failed(control.as_fd(), &error))
