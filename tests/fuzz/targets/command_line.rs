@@ -18,11 +18,13 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let words = bytes.split(|byte| *byte == b'\n').map(|word| OsString::from_vec(word.to_vec()));
     match parse([OsString::from("awf")].into_iter().chain(words)) {
-        Ok(Request::Run(args) | Request::Plan(args)) => match Settings::resolve(&args, &caller()) {
-            Ok(settings) => assert!(!settings.command.trim().is_empty()),
-            Err(error) => is_presentable(&error.to_string()),
-        },
-        Ok(Request::Init | Request::Say(_)) => {}
+        Ok(Request::Run(args) | Request::Plan(args) | Request::Predownload(args)) => {
+            match Settings::resolve(&args, &caller()) {
+                Ok(settings) => assert!(!settings.command.trim().is_empty()),
+                Err(error) => is_presentable(&error.to_string()),
+            }
+        }
+        Ok(Request::Init(_) | Request::Hold { .. } | Request::Say(_)) => {}
         Err(error) => is_presentable(&error.to_string()),
     }
 });

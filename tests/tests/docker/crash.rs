@@ -65,7 +65,7 @@ fn a_container_that_appears_after_the_death_of_awf_is_removed_by_the_next_run() 
 
 #[test]
 fn a_daemon_that_makes_nothing_does_not_keep_awf_from_ending() {
-    let slow = Slow::by(Duration::from_secs(600));
+    let slow = Slow::by(Duration::from_mins(10));
     let began = Instant::now();
     let (id, code, said) = strike(&slow, Signal::SIGTERM);
     assert_eq!(code, 143, "{said}");

@@ -79,7 +79,7 @@ impl Shared {
         let (shared, is_held) = (Arc::clone(self), Arc::new(AtomicBool::new(false)));
         let is_awaited = Arc::clone(&is_held);
         thread::spawn(move || shared.answer(answers, back.expect("a copy"), &is_awaited));
-        let mut chunk = [0; 65_536];
+        let mut chunk = [0; 8192];
         while let Ok(length @ 1..) = client.read(&mut chunk) {
             let text = String::from_utf8_lossy(&chunk[..length]);
             if let Some((_before, name)) = text.split_once("/containers/create?name=awf-agent-") {
@@ -108,7 +108,7 @@ impl Shared {
     }
 
     fn answer(&self, mut server: UnixStream, mut client: UnixStream, is_awaited: &AtomicBool) {
-        let mut chunk = [0; 65_536];
+        let mut chunk = [0; 8192];
         while let Ok(length @ 1..) = server.read(&mut chunk) {
             if is_awaited.swap(false, Ordering::SeqCst) && chunk.starts_with(b"HTTP/1.1 201") {
                 self.made.fetch_add(1, Ordering::SeqCst);

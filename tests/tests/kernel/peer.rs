@@ -41,6 +41,11 @@ fn no_squid() -> Upstream {
     Upstream { ports, key: "".into(), state, demand: Demand::default() }
 }
 
+fn no_api_proxy(policy: &Arc<Policy>, journal: &Arc<Journal>) -> Arc<ApiProxy> {
+    let (policy, journal) = (Arc::clone(policy), Arc::clone(journal));
+    ApiProxy::new(ApiProxyPlan::default(), policy, Way::Squid(no_squid()), journal)
+}
+
 #[test]
 fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
     let bench = Bench::new("peer");
@@ -56,9 +61,8 @@ fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
     let journal = Journal::open("run".into(), &file).unwrap();
     journal.begin();
     let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX).unwrap();
-    let (policy, way) = (Arc::new(Policy::default()), Way::Squid(no_squid()));
-    let api =
-        ApiProxy::new(ApiProxyPlan::default(), Arc::clone(&policy), way, Arc::clone(&journal));
+    let policy = Arc::new(Policy::default());
+    let api = no_api_proxy(&policy, &journal);
     let relay = Relay::new(
         object.take_origins().unwrap(),
         Arc::new(names),

@@ -1,7 +1,7 @@
 //! The Docker runtime: the same sandbox, begun as the first process of a container.
 //!
 //! The container gives the sandbox its cgroup below awf's (so that the programs govern its first instruction), its name for
-//! `docker ps` and an end that the daemon sees. In it `awf init` waits at a [gate](super::native::gate); met there, it gets
+//! `docker ps` and an end that the daemon sees. In it `awf init` waits at a [`gate`]; met there, it gets
 //! what it would get without Docker, and builds the very same root from the very same spec. So no guarantee depends on
 //! which runtime was chosen.
 //!
