@@ -2,6 +2,7 @@
 //! needed. An address of the lab's host namespace plays it.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,14 @@ fn no_api_proxy(policy: &Arc<Policy>, journal: &Arc<Journal>) -> Arc<ApiProxy> {
     ApiProxy::new(ApiProxyPlan::default(), policy, Way::Squid(no_squid()), journal)
 }
 
+/// A record that has begun in a new file.
+fn begun(file: &Path) -> Arc<Journal> {
+    File::create(file).unwrap();
+    let journal = Journal::open("run".into(), file).unwrap();
+    journal.begin();
+    journal
+}
+
 #[test]
 fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
     let bench = Bench::new("peer");
@@ -57,9 +66,7 @@ fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
     let _links = bench.attach(&object);
     let scratch = Scratch::new("peer-record");
     let file = scratch.path().join("egress.jsonl");
-    File::create(&file).unwrap();
-    let journal = Journal::open("run".into(), &file).unwrap();
-    journal.begin();
+    let journal = begun(&file);
     let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX).unwrap();
     let policy = Arc::new(Policy::default());
     let api = no_api_proxy(&policy, &journal);
