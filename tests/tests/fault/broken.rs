@@ -90,6 +90,22 @@ fn squid_is_not_installed() {
 }
 
 #[test]
+fn bash_is_not_installed() {
+    let remove = "mount --bind /dev/null $(readlink -f /bin/bash)";
+    check(remove, &[], Exit::SetUp, "/bin/bash is missing");
+}
+
+/// The original's entrypoint cannot do without: awf drops rights itself.
+#[test]
+fn a_machine_without_capsh_is_no_obstacle() {
+    let remove = "for place in /usr/sbin /usr/bin /sbin; do \
+                  if [ -e $place/capsh ]; then mount --bind /dev/null $place/capsh; fi; done";
+    let world = World::broken_by(remove);
+    let run = world.run(&[], "grep CapBnd /proc/self/status");
+    assert_eq!(run.stdout, "CapBnd:\t0000000000000000\n", "{run:#?}");
+}
+
+#[test]
 fn the_kernel_refuses_programs() {
     let world = World::new();
     let began = Instant::now();
