@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum as State};
 use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, WaitContainerOptions,
 };
@@ -31,8 +31,12 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// How long a run waits at its end for what it has asked for; a container is made and started in a second at most. A daemon
 /// that takes longer is stopped or hung, and what it may still do is left to the next run.
 const SETTLING: Duration = Duration::from_secs(5);
-/// How long the daemon of a killed run may take to answer: meanwhile no other run can start.
+/// How long the daemon may take with a removal that it has begun by itself. Docker 20.10 hangs in it for good if somebody
+/// restarts a container that is to be removed when it ends (measured); what is listed then is a name without processes.
+const BEGUN_REMOVAL: Duration = Duration::from_secs(3);
+/// How long the daemon of a killed run may take to answer, and to remove: meanwhile no other run can start.
 const ORPHANS_ANSWER: Duration = Duration::from_secs(2);
+const ORPHANS_REMOVAL: Duration = Duration::from_secs(5);
 /// How long a container that a killed run asked for may take to appear: 30 ms on an idle machine.
 const ORPHANS_SETTLING: Duration = Duration::from_millis(500);
 
@@ -111,17 +115,27 @@ impl Engine {
     }
 
     /// Removes every container of a run, and waits until they are gone.
-    async fn remove(&self, run: &str) -> Result<()> {
-        let deadline = Instant::now() + REMOVAL;
+    async fn remove(&self, run: &str, patience: Duration) -> Result<()> {
+        let began = Instant::now();
         loop {
-            let names = self.of_run(run).await?;
+            let listed = self.of_run(run).await?;
+            let names: Vec<&str> = listed.iter().filter_map(|one| one.id.as_deref()).collect();
             if names.is_empty() {
                 return Ok(());
             }
-            if Instant::now() > deadline {
+            let is_begun = |one: &ContainerSummary| one.state == Some(State::REMOVING);
+            if began.elapsed() > BEGUN_REMOVAL && listed.iter().all(is_begun) {
+                tracing::warn!(
+                    "the Docker daemon hangs in its removal of {}, whose processes have ended; it forgets it when it is started again",
+                    names.join(", ")
+                );
+                return Ok(());
+            }
+            if began.elapsed() > patience {
                 bail!("the daemon does not remove {}", names.join(", "));
             }
-            join_all(names.iter().map(|name| self.remove_one(name))).await;
+            let removals = join_all(names.iter().map(|name| self.remove_one(name)));
+            let _again_if_it_takes_longer = timeout(BEGUN_REMOVAL, removals).await.is_err();
             sleep(PAUSE).await;
         }
     }
@@ -141,7 +155,7 @@ impl Engine {
         }
     }
 
-    async fn of_run(&self, run: &str) -> Result<Vec<String>> {
+    async fn of_run(&self, run: &str) -> Result<Vec<ContainerSummary>> {
         let filter = HashMap::from([("label".to_owned(), vec![format!("{RUN_LABEL}={run}")])]);
         let options = ListContainersOptions {
             all: true,
@@ -149,9 +163,7 @@ impl Engine {
             ..ListContainersOptions::default()
         };
         let listed = self.docker.list_containers(Some(options)).await;
-        let listed =
-            listed.map_err(|error| anyhow!(short(error))).context("list the containers")?;
-        Ok(listed.into_iter().filter_map(|container| container.id).collect())
+        listed.map_err(|error| anyhow!(short(error))).context("list the containers")
     }
 }
 
@@ -163,7 +175,7 @@ impl Left {
 
     /// Removes it, after [`Engine::settle`]. Blocks, on a thread of its own: it may be called from within an asynchronous task.
     pub fn remove(&self) -> Result<()> {
-        self.apart(|engine, run| async move { engine.remove(&run).await })
+        self.apart(|engine, run| async move { engine.remove(&run, REMOVAL).await })
     }
 
     /// The same for a run whose awf was killed: nobody knows what it has asked for.
@@ -171,9 +183,9 @@ impl Left {
         self.apart(|engine, run| async move {
             let answered = timeout(ORPHANS_ANSWER, engine.of_run(&run)).await;
             answered.context("the daemon does not answer")??;
-            engine.remove(&run).await?;
+            engine.remove(&run, ORPHANS_REMOVAL).await?;
             sleep(ORPHANS_SETTLING).await;
-            engine.remove(&run).await
+            engine.remove(&run, ORPHANS_REMOVAL).await
         })
     }
 
