@@ -135,8 +135,8 @@ fn next(lab: &Borrowed, options: &[&str]) -> String {
 /// Asserts that nothing is left of the run that awf could not take down, after one more run.
 #[track_caller]
 fn check_next(lab: &Borrowed, said: &str) {
-    assert!(said.contains("clean up: remove containers of"), "{said}");
-    let (_before, id) = said.split_once("/run/awf/").expect("it names the run");
+    let words = "clean up: remove containers of /run/awf/";
+    let (_before, id) = said.split_once(words).unwrap_or_else(|| panic!("{said}"));
     let run = Path::new("/run/awf").join(id.split([':', ' ']).next().unwrap_or_default());
     check_gone(lab, &run, &next(lab, &[]));
 }
