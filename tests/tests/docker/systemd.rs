@@ -85,6 +85,8 @@ impl Machine {
         let data = self.scratch.path().join("data");
         let mut daemon =
             self.run(&["dockerd", "--host", SOCKET, "--bridge=none", "--iptables=false"]);
+        // The lab's host namespace, which it shares, forwards nothing.
+        daemon.arg("--ip-forward=false");
         daemon.args(["--exec-opt", "native.cgroupdriver=systemd"]);
         daemon.args(["--exec-root=/run/docker-exec", "--pidfile=/run/docker.pid"]);
         daemon.arg("--data-root").arg(data).stdout(log.try_clone().expect("one more")).stderr(log);
