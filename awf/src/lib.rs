@@ -36,7 +36,7 @@ use anyhow::{Context as _, Result};
 use cli::{Args, Request, RuntimeChoice, Settings};
 use enforce::prove;
 use exit::Exit;
-use host::{Caller, Host};
+use host::{Caller, DaemonError, Host};
 use plan::{Draw, Plan};
 use proxy::Ports;
 
@@ -129,9 +129,10 @@ fn decide(args: &Args, privileged: bool) -> Result<Plan> {
     if settings.runtime != RuntimeChoice::Native || !settings.peers.is_empty() {
         let images = &settings.images;
         let daemon = host::daemon::ask(&images.daemon, &images.wanted());
-        if !settings.peers.is_empty() {
-            host.peers =
-                host::daemon::peers(daemon.as_ref().map_err(Clone::clone)?, &settings.peers)?;
+        if let Some(first) = settings.peers.first() {
+            let daemon =
+                daemon.as_ref().map_err(|_none| DaemonError::nobody_to_ask(images, first))?;
+            host.peers = host::daemon::peers(daemon, &settings.peers)?;
         }
         host.daemon = Some(daemon);
     }

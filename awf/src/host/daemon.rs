@@ -16,7 +16,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::Peer;
-use crate::cli::DaemonAddress;
+use crate::cli::{DaemonAddress, Images};
 
 /// The first version of the interface with private cgroup namespaces: Docker Engine 20.10.
 const OLDEST: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
@@ -123,6 +123,17 @@ pub enum DaemonError {
         /// What is missing.
         reason: String,
     },
+}
+
+impl DaemonError {
+    /// A container is to be looked up, and no daemon can be asked.
+    pub fn nobody_to_ask(images: &Images, name: &str) -> Self {
+        let reason = format!(
+            "there is no Docker daemon to ask at {}; start it, name it with --docker-host, or leave the option out",
+            images.daemon
+        );
+        Self::Peer { name: name.to_owned(), reason }
+    }
 }
 
 /// A handle on the daemon, for a version of the interface.

@@ -228,6 +228,6 @@ fn the_sandbox_knows_the_names_of_what_is_opened() {
 #[test]
 fn a_container_that_is_not_there_ends_the_run_before_it_begins() {
     let outcome = Run::new().option("--topology-attach", "awmg-mcpg").run("echo ran");
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""), "{outcome:#?}");
-    assert!(outcome.stderr.contains("no container of this name is running"), "{outcome:#?}");
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (116, ""), "{outcome:#?}");
+    assert!(outcome.stderr.contains("[ERROR] --topology-attach awmg-mcpg: "), "{outcome:#?}");
 }
