@@ -36,7 +36,7 @@ fn no_other_port_and_no_other_host_is_reached_by_way_of_an_opened_one() {
         direct("s-name-22", "host.docker.internal:22", CLOSED),
         direct("s-next", "172.30.0.2:3200", CLOSED),
         direct("s-peer", "172.30.0.100:3200", CLOSED),
-        direct("s-api", "172.30.0.30:10000", CLOSED),
+        direct("s-api", "172.30.0.30:10005", CLOSED),
         direct("s-attacker", "attacker.test:3200", CLOSED),
         direct("s-allowed", "example.com:3200", CLOSED),
         case("s-door", "127.65.87.70:3", Vec::new(), &["errno 1"], ("deny", "door")),
