@@ -79,6 +79,7 @@ fn obey(request: Request) -> Result<Exit> {
             speech::print(&format!("{:#}\n", plan.explain())).map(|()| Exit::Agent(0))
         }
         Request::Predownload(args) => predownload(*args),
+        Request::CheckConfig(name) => check_config(&name),
         Request::Run(args) => {
             let plan = decide(&args, true)?;
             let runtime = workers()?;
@@ -91,6 +92,16 @@ fn obey(request: Request) -> Result<Exit> {
             Ok(exit)
         }
     }
+}
+
+/// Says what is wrong with a configuration file, or what the user should know about it.
+fn check_config(name: &str) -> Result<Exit> {
+    speech::begin(cli::LogLevel::Info);
+    for notice in cli::config::check(name, &Caller::inspect()?)? {
+        tracing::warn!("{notice}");
+    }
+    speech::print(&format!("{name}: ok\n"))?;
+    Ok(Exit::Agent(0))
 }
 
 /// Obtains the images of the Docker runtime.

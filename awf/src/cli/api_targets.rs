@@ -5,7 +5,7 @@
 //! `plan::api_proxy`. Must never let a credential that someone wrote into an address appear in a
 //! complaint.
 
-use super::args::ApiArgs;
+use super::options::ApiArgs;
 use super::usage::UsageError;
 use crate::doors::names;
 use crate::host::Variables;

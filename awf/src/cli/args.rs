@@ -1,8 +1,7 @@
 //! The command line as typed.
 //!
-//! Owns the options: the doc comment of each field is its help text, the only place where it is
-//! described. Takes the arguments, gives a [`Request`] of strings. Must never look at the
-//! environment or a file, and knows no default values; [`super::settings`] does.
+//! Owns the verbs and their notation; [`super::options`] has the options of a run. Takes the
+//! arguments, gives a [`Request`] of strings. Must never look at the environment or a file.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,18 +9,11 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
+use super::config;
+use super::legacy;
+use super::options::Args;
 use super::usage::{UsageError, presentable};
 use crate::exit;
-
-/// Headings under which `--help` groups the options.
-const DOMAINS: &str = "Domains";
-const SERVICES: &str = "This machine and containers";
-const ENVIRONMENT: &str = "Environment";
-const API: &str = "API proxy";
-const FILES: &str = "Files";
-const LIMITS: &str = "Limits and terminal";
-const RUN: &str = "Run and logs";
-const CONTAINERS: &str = "Containers";
 
 /// What a command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +24,8 @@ pub enum Request {
     Plan(Box<Args>),
     /// Obtain the images of the Docker runtime.
     Predownload(Box<Args>),
+    /// Check a configuration file, and stop.
+    CheckConfig(String),
     /// Be the first process inside the sandbox; in a container, wait at this socket for the loader, which lives as long as
     /// this file is locked.
     Init(Option<(PathBuf, PathBuf)>),
@@ -54,7 +48,7 @@ pub enum Request {
     name = "awf",
     version,
     override_usage = "awf [options] -- command...\n       awf plan [options] -- command...\n       \
-                      awf predownload [options]",
+                      awf predownload [options]\n       awf config check FILE | schema",
     args_conflicts_with_subcommands = true,
     args_override_self = true
 )]
@@ -73,6 +67,12 @@ enum Verb {
     /// Pull or build the images of the Docker runtime, so that no run has to
     #[command(override_usage = "awf predownload [options]", args_override_self = true)]
     Predownload(Box<Args>),
+    /// Check a configuration file, or print the schema of all
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
     /// First process inside the sandbox; started by awf itself
     #[command(hide = true)]
     Init {
@@ -95,249 +95,56 @@ enum Verb {
     },
 }
 
-/// The options of a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
-pub struct Args {
-    /// Domains that may be reached, separated by commas: `example.com` with its subdomains,
-    /// `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any,
-    /// nothing can be reached
-    #[arg(short = 'd', long, value_name = "LIST", help_heading = DOMAINS)]
-    pub allow_domains: Option<String>,
-
-    /// File with more of them, one or several a line, `#` starts a comment
-    #[arg(long, value_name = "FILE", help_heading = DOMAINS)]
-    pub allow_domains_file: Option<String>,
-
-    /// Domains that must not be reached, whatever is allowed
-    #[arg(long, value_name = "LIST", help_heading = DOMAINS)]
-    pub block_domains: Option<String>,
-
-    /// File with more of them, in the same form
-    #[arg(long, value_name = "FILE", help_heading = DOMAINS)]
-    pub block_domains_file: Option<String>,
-
-    /// Name servers that the proxy asks, as addresses separated by commas [default: those of this
-    /// machine]
-    #[arg(long, value_name = "LIST", help_heading = DOMAINS)]
-    pub dns_servers: Option<String>,
-
-    /// Let the command reach ports 80 and 443 of this machine, as `host.docker.internal`
-    #[arg(long, help_heading = SERVICES)]
-    pub enable_host_access: bool,
-
-    /// Ports of this machine that may be reached, too, N or N-M separated by commas, none of them
-    /// dangerous (SSH, databases and the like). `localhost` in the allowed domains opens this machine
-    /// with the usual ports of development servers
-    #[arg(long, value_name = "LIST", help_heading = SERVICES, allow_hyphen_values = true)]
-    pub allow_host_ports: Option<String>,
-
-    /// Ports of this machine that may be reached although they may be dangerous, such as those of a
-    /// workflow's databases
-    #[arg(long, value_name = "LIST", help_heading = SERVICES, allow_hyphen_values = true)]
-    pub allow_host_service_ports: Option<String>,
-
-    /// Let the command reach the ports that this running container exposes, by its name. May be
-    /// repeated
-    #[arg(long, value_name = "CONTAINER", help_heading = SERVICES, allow_hyphen_values = true)]
-    pub topology_attach: Vec<String>,
-
-    /// Set a variable for the command; beats every other source. May be repeated
-    #[arg(short, long, value_name = "KEY=VALUE", help_heading = ENVIRONMENT)]
-    pub env: Vec<String>,
-
-    /// Pass all variables of the caller on, except credentials and those awf sets
-    #[arg(long, help_heading = ENVIRONMENT)]
-    pub env_all: bool,
-
-    /// File with variables, one KEY=VALUE a line, values as they are, `#` starts a comment line
-    #[arg(long, value_name = "FILE", help_heading = ENVIRONMENT)]
-    pub env_file: Option<String>,
-
-    /// Never pass this variable, wherever it comes from. May be repeated
-    #[arg(long, value_name = "NAME", help_heading = ENVIRONMENT)]
-    pub exclude_env: Vec<String>,
-
-    /// Options of the API proxy.
-    #[command(flatten)]
-    pub api: ApiArgs,
-
-    /// Show a file or directory of this machine in the sandbox, `rw` unless `ro` is said; `$NAME`
-    /// and `${NAME}` are replaced. May be repeated
-    #[arg(short = 'v', long, value_name = "HOST:CONTAINER[:ro|rw]", help_heading = FILES)]
-    pub mount: Vec<String>,
-
-    /// Directory in which the command starts [default: the workspace]
-    #[arg(long, value_name = "DIR", help_heading = FILES)]
-    pub container_workdir: Option<String>,
-
-    /// Directory for the files of this run, hidden from the command [default: a new one for each
-    /// run in the directory for temporary files]
-    #[arg(long, value_name = "DIR", help_heading = FILES)]
-    pub work_dir: Option<String>,
-
-    /// Memory for the command, without swap: a number and b, k, m or g [default: 6g]
-    #[arg(long, value_name = "SIZE", help_heading = LIMITS, allow_hyphen_values = true)]
-    pub memory_limit: Option<String>,
-
-    /// Processors for the command, such as 1.5 [default: all]
-    #[arg(long, value_name = "CPUS", help_heading = LIMITS, allow_hyphen_values = true)]
-    pub cpu_limit: Option<String>,
-
-    /// Number of processes and threads for the command [default: 1000]
-    #[arg(long, value_name = "NUMBER", help_heading = LIMITS, allow_hyphen_values = true)]
-    pub pids_limit: Option<String>,
-
-    /// Stop the command after so many minutes and end with code 124 [default: never]
-    #[arg(long, value_name = "MINUTES", help_heading = LIMITS, allow_hyphen_values = true)]
-    pub agent_timeout: Option<String>,
-
-    /// Give the command a terminal
-    #[arg(long, help_heading = LIMITS)]
-    pub tty: bool,
-
-    /// What the sandbox is made with: auto, docker or native [default: auto]
-    #[arg(long, value_name = "NAME", help_heading = RUN)]
-    pub runtime: Option<String>,
-
-    /// How much of the kernel must stand behind the sandbox: full (with LSM programs, or no run),
-    /// hardened (without them) or auto, the most that the kernel gives [default: auto]
-    #[arg(long, value_name = "NAME", help_heading = RUN)]
-    pub profile: Option<String>,
-
-    /// Docker daemon on this machine: `unix:///PATH` or `tcp://127.0.0.1:PORT` [default:
-    /// `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
-    #[arg(long, value_name = "ADDRESS", help_heading = CONTAINERS)]
-    pub docker_host: Option<String>,
-
-    /// Image of the agent's container: default, act, or a reference such as ubuntu:24.04 [default:
-    /// default]
-    #[arg(long, value_name = "IMAGE", help_heading = CONTAINERS)]
-    pub agent_image: Option<String>,
-
-    /// Where images are pulled from if they are not there: what stands before their names
-    #[arg(long, value_name = "PREFIX", help_heading = CONTAINERS)]
-    pub image_registry: Option<String>,
-
-    /// Tag of awf's images, with digests of single ones if wanted [default: this version]
-    #[arg(long, value_name = "TAG[,ROLE=DIGEST]", help_heading = CONTAINERS)]
-    pub image_tag: Option<String>,
-
-    /// Build awf's images on this machine
-    #[arg(short, long, help_heading = CONTAINERS)]
-    pub build_local: bool,
-
-    /// Pull no image; one that is missing is an error
-    #[arg(long, help_heading = CONTAINERS)]
-    pub skip_pull: bool,
-
-    /// Refused, with the reason
-    #[arg(long, alias = "enable-docker", hide = true)]
-    pub enable_dind: bool,
-
-    /// Leave the sandbox and its files in place after the run
-    #[arg(short, long, help_heading = RUN)]
-    pub keep_containers: bool,
-
-    /// What awf says on standard error: debug, info, warn or error [default: info]
-    #[arg(long, value_name = "LEVEL", help_heading = RUN)]
-    pub log_level: Option<String>,
-
-    /// Directory for the proxy's logs [default: squid-logs in the work directory]
-    #[arg(long, value_name = "DIR", help_heading = RUN)]
-    pub proxy_logs_dir: Option<String>,
-
-    /// Directory for what was decided and done [default: `AWF_AUDIT_DIR`, else audit in the work
-    /// directory]
-    #[arg(long, value_name = "DIR", help_heading = RUN)]
-    pub audit_dir: Option<String>,
-
-    /// Words of the command before `--`; only a command without options can be written there.
-    #[arg(hide = true)]
-    pub words: Vec<String>,
-
-    /// The command. One word is a line for the shell, several are a program and its arguments
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
-}
-
-/// Where the API proxy sends requests that carry the caller's keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
-pub struct ApiArgs {
-    /// Accepted for the sake of old command lines: the API proxy serves whose key is there.
-    #[arg(long, hide = true)]
-    pub enable_api_proxy: bool,
-
-    /// Server that gets the key of `OPENAI_API_KEY` [default: `OPENAI_API_TARGET`, else
-    /// api.openai.com]. It is added to the allowed domains, like those of the next four
-    #[arg(long, value_name = "HOST", help_heading = API)]
-    pub openai_api_target: Option<String>,
-
-    /// Server that gets the key of `ANTHROPIC_API_KEY` [default: `ANTHROPIC_API_TARGET`, else
-    /// api.anthropic.com]
-    #[arg(long, value_name = "HOST", help_heading = API)]
-    pub anthropic_api_target: Option<String>,
-
-    /// Server that gets the token of `COPILOT_GITHUB_TOKEN`, or the key of
-    /// `COPILOT_PROVIDER_API_KEY` [default: `COPILOT_API_TARGET`, else the one that belongs to
-    /// `GITHUB_SERVER_URL` or `COPILOT_PROVIDER_BASE_URL`]
-    #[arg(long, value_name = "HOST", help_heading = API)]
-    pub copilot_api_target: Option<String>,
-
-    /// Server that gets the key of `GEMINI_API_KEY` [default: `GEMINI_API_TARGET`, else
-    /// generativelanguage.googleapis.com]
-    #[arg(long, value_name = "HOST", help_heading = API)]
-    pub gemini_api_target: Option<String>,
-
-    /// Server that gets the key of `GOOGLE_API_KEY` [default: `VERTEX_API_TARGET`, else
-    /// aiplatform.googleapis.com]
-    #[arg(long, value_name = "HOST", help_heading = API)]
-    pub vertex_api_target: Option<String>,
-
-    /// What goes before the path of each request to `OpenAI`'s server [default:
-    /// `OPENAI_API_BASE_PATH`, else /v1 for api.openai.com and nothing for others]
-    #[arg(long, value_name = "PATH", help_heading = API)]
-    pub openai_api_base_path: Option<String>,
-
-    /// Likewise for Anthropic's [default: `ANTHROPIC_API_BASE_PATH`, else nothing]
-    #[arg(long, value_name = "PATH", help_heading = API)]
-    pub anthropic_api_base_path: Option<String>,
-
-    /// Likewise for Gemini's [default: `GEMINI_API_BASE_PATH`, else nothing]
-    #[arg(long, value_name = "PATH", help_heading = API)]
-    pub gemini_api_base_path: Option<String>,
-
-    /// Likewise for Vertex's [default: `VERTEX_API_BASE_PATH`, else nothing]
-    #[arg(long, value_name = "PATH", help_heading = API)]
-    pub vertex_api_base_path: Option<String>,
+/// What `awf config` does.
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Say everything that is wrong with a configuration file, or nothing
+    Check {
+        /// The file; - is standard input
+        file: String,
+    },
+    /// Print the JSON Schema of configuration files
+    Schema,
 }
 
 /// Reads a command line, program name first.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
-    // Not derived: clap would keep the text for good, and the table of codes is not a literal.
-    let line = match parser().try_get_matches_from(arguments) {
-        Ok(matches) => <CommandLine as clap::FromArgMatches>::from_arg_matches(&matches),
-        Err(error) => Err(error),
+    use clap::FromArgMatches as _;
+    // Not derived: clap would keep the text for good, and the tables are not literals.
+    let matches = match parser().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return explain(&error),
     };
-    match line {
-        Ok(CommandLine { verb: Some(Verb::Plan(args)), .. }) => Ok(Request::Plan(args)),
-        Ok(CommandLine { verb: Some(Verb::Predownload(args)), .. }) => {
-            Ok(Request::Predownload(args))
+    let CommandLine { verb, mut args } = match CommandLine::from_arg_matches(&matches) {
+        Ok(line) => line,
+        Err(error) => return explain(&error),
+    };
+    let legacy = legacy::typed(matches.subcommand().map_or(&matches, |(_name, below)| below));
+    match verb {
+        Some(Verb::Plan(args)) => Ok(Request::Plan(Box::new(Args { legacy, ..*args }))),
+        Some(Verb::Predownload(args)) => {
+            Ok(Request::Predownload(Box::new(Args { legacy, ..*args })))
         }
-        Ok(CommandLine { verb: Some(Verb::Init { gate, alive }), .. }) => {
-            Ok(Request::Init(gate.zip(alive)))
-        }
-        Ok(CommandLine { verb: Some(Verb::Hold { alive, messages, program }), .. }) => {
+        Some(Verb::Config { verb: ConfigVerb::Check { file } }) => Ok(Request::CheckConfig(file)),
+        Some(Verb::Config { verb: ConfigVerb::Schema }) => Ok(Request::Say(config::schema_text())),
+        Some(Verb::Init { gate, alive }) => Ok(Request::Init(gate.zip(alive))),
+        Some(Verb::Hold { alive, messages, program }) => {
             Ok(Request::Hold { alive, messages, program })
         }
-        Ok(CommandLine { verb: None, args }) => run(args),
-        Err(error) => explain(&error),
+        None => {
+            args.legacy = legacy;
+            run(args)
+        }
     }
 }
 
 /// The parser, also for what is derived from it: manual and completions.
 pub fn parser() -> clap::Command {
     use clap::CommandFactory as _;
-    CommandLine::command().after_long_help(exit_codes())
+    let command = legacy::teach(CommandLine::command()).after_long_help(exit_codes());
+    ["plan", "predownload"]
+        .into_iter()
+        .fold(command, |command, verb| command.mut_subcommand(verb, legacy::teach))
 }
 
 /// A word before `--` that is a subcommand's name was meant as one, but clap takes subcommands in
@@ -393,6 +200,7 @@ fn syntax(text: &str) -> UsageError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::options::{CONTAINERS, DOMAINS, ENVIRONMENT, FILES, LIMITS, RUN, SERVICES};
     use super::*;
 
     fn ask(line: &[&str]) -> Result<Request, UsageError> {

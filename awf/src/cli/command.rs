@@ -2,7 +2,7 @@
 //!
 //! Owns the quoting. Takes words, gives the line that `bash -c` will read.
 
-use super::args::Args;
+use super::options::Args;
 use super::usage::UsageError;
 
 /// One word is a line in the shell's language and stays as it is; several are a program and its

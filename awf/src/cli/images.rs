@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::args::Args;
+use super::options::Args;
 use super::usage::UsageError;
 use crate::host::Caller;
 
@@ -83,9 +83,6 @@ impl Images {
         caller: &Caller,
         notices: &mut Vec<String>,
     ) -> Result<Self, UsageError> {
-        if args.enable_dind {
-            return Err(UsageError::DockerSocket);
-        }
         let supply = match (args.build_local, args.skip_pull) {
             (true, true) => {
                 let remedy = "give one of them: --build-local makes the images, --skip-pull takes \

@@ -1,10 +1,15 @@
 //! Step 1: what the user asked.
 //!
-//! Owns the command line. [`parse`] takes it and gives a [`Request`] with [`Args`], strings as
-//! typed; [`Settings::resolve`] takes those and the caller's environment and gives typed values.
+//! Owns the command line and the configuration file. [`parse`] takes the one and gives a [`Request`]
+//! with [`Args`], strings as typed; [`Settings::resolve`] takes those, the file they name and the
+//! caller's environment, and gives typed values.
 //! Reads the files that options name, and must never create, change or start anything.
 
 pub mod args;
+pub mod options;
+pub mod legacy;
+pub mod config;
+pub mod origin;
 pub mod settings;
 pub mod usage;
 mod api_targets;
@@ -18,11 +23,13 @@ mod services;
 mod variables;
 
 pub use self::api_targets::{ApiTargets, Endpoint};
-pub use self::args::{Args, Request, parse};
+pub use self::args::{Request, parse};
 pub use self::domains::{DomainEntry, Origin};
 pub use self::images::{DaemonAddress, Images, Supply};
 pub use self::limits::{CpuLimit, MAX_PIDS};
 pub use self::mounts::{Access, Mount};
+pub use self::options::{ApiArgs, Args, BudgetArgs, ProxyArgs};
+pub use self::origin::{Origins, Place};
 pub use self::services::HostAccess;
 pub use self::settings::{LogLevel, ProfileChoice, RuntimeChoice, Settings};
 pub use self::usage::UsageError;

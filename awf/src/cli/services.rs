@@ -3,8 +3,8 @@
 //! Owns the notation of ports and container names, and the keyword `localhost`. Takes text, gives ranges and names. Must never
 //! ask whether anything listens there or whether a container runs.
 
-use super::args::Args;
 use super::domains::{DomainEntry, items};
+use super::options::Args;
 use super::usage::UsageError;
 use crate::policy::PortRange;
 

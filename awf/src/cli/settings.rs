@@ -11,14 +11,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::api_targets::ApiTargets;
-use super::args::Args;
 use super::domains::{self, DomainEntry};
 use super::images::Images;
+use super::legacy;
 use super::limits::{self, CpuLimit};
 use super::mounts::{self, Mount};
+use super::options::Args;
+use super::origin::Origins;
 use super::services::{self, HostAccess};
 use super::usage::UsageError;
-use super::{command, directories, variables};
+use super::{command, config, directories, variables};
 use crate::host::{Caller, Variables};
 
 /// Memory of the command unless said otherwise, the original's: 6 GiB.
@@ -26,10 +28,6 @@ pub const DEFAULT_MEMORY_BYTES: u64 = 6 << 30;
 
 /// Processes of the command unless said otherwise, the original's.
 pub const DEFAULT_PIDS: u64 = 1000;
-
-/// What to say to `--enable-api-proxy`, which the original needed once.
-const ENABLED_ALREADY: &str =
-    "--enable-api-proxy is deprecated and not needed: the API proxy serves whose key is there";
 
 /// Everything the user asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +84,8 @@ pub struct Settings {
     pub images: Images,
     /// The command, a line for `bash -c`.
     pub command: String,
+    /// Where values come from that were not typed.
+    pub origins: Origins,
     /// What the user should be told once.
     pub notices: Vec<String>,
 }
@@ -129,9 +129,16 @@ impl Settings {
     /// Gives every value its type, or says which one makes no sense.
     pub fn resolve(args: &Args, caller: &Caller) -> Result<Self, UsageError> {
         let mut notices = Vec::new();
+        let args = config::apply(args, caller, &mut notices)?;
+        Self::typed(&args, caller, notices).map_err(|error| args.origins.locate(error))
+    }
+
+    fn typed(args: &Args, caller: &Caller, mut notices: Vec<String>) -> Result<Self, UsageError> {
         // First errors first: the order of checks is the original's, so that scripts which feed
         // several mistakes at once see the same one.
         let command = command::line(args)?;
+        legacy::settle(&args.legacy, &mut notices)?;
+        unbuilt(args)?;
         let log_level = log_level(args.log_level.as_deref())?;
         let memory = args.memory_limit.as_deref().map(limits::memory).transpose()?;
         let pids = args.pids_limit.as_deref().map(limits::pids).transpose()?;
@@ -151,12 +158,12 @@ impl Settings {
             caller,
         )?;
         let host_access = services::host_access(args, &mut allow, &mut notices)?;
-        let dns_servers = args.dns_servers.as_deref().map(domains::name_servers).transpose()?;
+        let dns_servers =
+            args.proxy.dns_servers.as_deref().map(domains::name_servers).transpose()?;
         let env = variables::from_flags(&args.env)?;
         let env_file = args.env_file.as_ref().map(|path| caller.cwd.join(path));
         let env_file =
             env_file.map(|path| variables::from_file(&path, &mut notices)).transpose()?;
-        notices.extend(args.api.enable_api_proxy.then(|| ENABLED_ALREADY.to_owned()));
         let directory = |flag, text: &Option<String>| {
             text.as_deref().map(|text| directories::writable(flag, text, caller)).transpose()
         };
@@ -188,9 +195,47 @@ impl Settings {
             profile,
             images,
             command,
+            origins: args.origins.clone(),
             notices,
         })
     }
+}
+
+/// Options that this version reads and cannot obey yet.
+fn unbuilt(args: &Args) -> Result<(), UsageError> {
+    let (proxy, budgets, file) = (&args.proxy, &args.budgets, &args.file);
+    let api = &args.api;
+    let said = [
+        ("--ruleset-file", !args.ruleset_file.is_empty()),
+        ("--dns-over-https", proxy.dns_over_https.is_some()),
+        ("--upstream-proxy", proxy.upstream_proxy.is_some()),
+        ("--ssl-bump", proxy.ssl_bump),
+        ("--allow-urls", proxy.allow_urls.is_some()),
+        ("--enable-dlp", proxy.enable_dlp),
+        ("--difc-proxy-host", proxy.difc_proxy_host.is_some()),
+        ("--difc-proxy-ca-cert", proxy.difc_proxy_ca_cert.is_some()),
+        ("--session-state-dir", args.session_state_dir.is_some()),
+        ("--diagnostic-logs", args.diagnostic_logs),
+        ("--openai-api-auth-header", api.openai_api_auth_header.is_some()),
+        ("--anthropic-api-auth-header", api.anthropic_api_auth_header.is_some()),
+        ("--openai-base-url-env", api.openai_base_url_env.is_some()),
+        ("--rate-limit-rpm", budgets.rate_limit_rpm.is_some()),
+        ("--rate-limit-rph", budgets.rate_limit_rph.is_some()),
+        ("--rate-limit-bytes-pm", budgets.rate_limit_bytes_pm.is_some()),
+        ("--max-cache-misses", budgets.max_cache_misses.is_some()),
+        ("--max-permission-denied", budgets.max_permission_denied.is_some()),
+        ("--enable-token-steering", budgets.enable_token_steering),
+        ("--max-model-multiplier", budgets.max_model_multiplier.is_some()),
+        ("--max-model-multiplier-cap", budgets.max_model_multiplier_cap.is_some()),
+        ("filesystem.allowWrite", file.allow_write.is_some()),
+        ("chroot", file.chroot != Default::default()),
+        ("container.runnerToolCachePath", file.runner_tool_cache.is_some()),
+        ("container.images", file.images.is_some()),
+    ];
+    said.into_iter().find(|(_option, said)| *said).map_or(Ok(()), |(option, _said)| {
+        let reason = "this version does not do it yet";
+        Err(UsageError::Refused { option: option.to_owned(), reason })
+    })
 }
 
 /// A domain list: what the option says, then what the file says.
@@ -308,6 +353,7 @@ mod tests {
             profile: ProfileChoice::Auto,
             images: images(),
             command: "true".to_owned(),
+            origins: Origins::default(),
             notices: Vec::new(),
         };
         assert_eq!(resolve(&[]).unwrap(), expected);
@@ -422,7 +468,8 @@ mod tests {
 
     #[test]
     fn an_option_that_is_not_needed_any_more_is_taken_and_told() {
-        assert_eq!(resolve(&["--enable-api-proxy"]).unwrap().notices, [ENABLED_ALREADY]);
+        let notices = resolve(&["--enable-api-proxy"]).unwrap().notices;
+        assert!(notices[0].starts_with("--enable-api-proxy: it is deprecated"), "{notices:?}");
     }
 
     #[test]

@@ -51,13 +51,25 @@ pub enum UsageError {
         /// What to type instead.
         remedy: String,
     },
-    /// The Docker socket for the command.
-    #[error(
-        "--enable-dind (--enable-docker): refused, because a daemon's socket undoes the sandbox: what is started through it \
-         runs outside of its cgroup and network with any directory of this machine, and a pull alone carries data to any \
-         registry; start the containers that the command needs before awf, and name them with --topology-attach"
-    )]
-    DockerSocket,
+    /// An option of the original that awf does not obey.
+    #[error("{option}: refused, because {reason}")]
+    Refused {
+        /// As typed.
+        option: String,
+        /// Why, and what to do instead.
+        reason: &'static str,
+    },
+    /// What is wrong was written in the configuration file.
+    #[error("{place}: {error}")]
+    At {
+        /// File, key and line.
+        place: String,
+        /// What is wrong.
+        error: Box<Self>,
+    },
+    /// The configuration file, all that is wrong with it.
+    #[error("Error loading --config: {}", .0.join("\n  "))]
+    Config(Vec<String>),
     /// A file that an option names cannot be read.
     #[error("{flag} '{}': {source}; name a readable text file", path.to_string_lossy().escape_debug())]
     File {
@@ -71,6 +83,15 @@ pub enum UsageError {
 }
 
 impl UsageError {
+    /// The option it is about, by long name with its dashes.
+    pub(super) fn flag(&self) -> Option<&str> {
+        match self {
+            Self::Value { flag, .. } | Self::File { flag, .. } => Some(flag),
+            Self::Refused { option, .. } => option.split(' ').next(),
+            _ => None,
+        }
+    }
+
     /// A value that an option cannot take.
     pub(super) fn value(
         flag: &'static str,

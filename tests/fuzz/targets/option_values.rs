@@ -27,7 +27,7 @@ fuzz_target!(|text: &str| {
             Some('x') => args.exclude_env.push(value),
             Some('d') => args.allow_domains = Some(value),
             Some('b') => args.block_domains = Some(value),
-            Some('n') => args.dns_servers = Some(value),
+            Some('n') => args.proxy.dns_servers = Some(value),
             Some('o') => args.allow_host_ports = Some(value),
             Some('s') => args.allow_host_service_ports = Some(value),
             Some('a') => args.topology_attach.push(value),

@@ -1,0 +1,449 @@
+//! The keys of the configuration file.
+//!
+//! Owns their names, shapes and words, the only place where they are described; the JSON Schema is
+//! made from it. What is not here is refused. Where a key stands for an option, its words are in
+//! [`crate::cli::options`] and [`super::merge`] has the connection.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Anything, for what is refused or not read.
+pub type Anything = serde_json::Value;
+
+/// Configuration of awf.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(title = "Configuration of awf")]
+pub struct File {
+    /// Schema that an editor checks the file with.
+    #[serde(rename = "$schema")]
+    pub schema: Option<String>,
+    /// What may be reached.
+    pub network: Network,
+    /// What may be written.
+    pub filesystem: Filesystem,
+    /// The API proxy.
+    pub api_proxy: ApiProxy,
+    /// Inspection and host access.
+    pub security: Security,
+    /// The sandbox.
+    pub container: Container,
+    /// What the command sees of its user and tools.
+    pub chroot: Chroot,
+    /// Variables.
+    pub environment: Environment,
+    /// What awf says and writes.
+    pub logging: Logging,
+    /// Rates of the API proxy.
+    pub rate_limiting: RateLimiting,
+    /// Which GitHub it is. Not read: the original dropped it, too.
+    pub platform: Platform,
+    /// A daemon that sees other files than awf. Refused.
+    pub dind: Option<Anything>,
+    /// Where the runner runs: standard, or refused.
+    pub runner: Runner,
+    /// Virtual machines. Refused.
+    pub cloud_hypervisor: Option<Anything>,
+    /// Enclaves. Refused.
+    pub enclaves: Option<Anything>,
+    /// Not read; gh-aw writes it for later versions of the original.
+    pub experimental: Option<Anything>,
+}
+
+/// What may be reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Network {
+    /// `--allow-domains`.
+    pub allow_domains: Option<Vec<String>>,
+    /// `--block-domains`.
+    pub block_domains: Option<Vec<String>>,
+    /// `--dns-servers`.
+    pub dns_servers: Option<Vec<String>>,
+    /// `--upstream-proxy`.
+    pub upstream_proxy: Option<String>,
+    /// `--network-isolation`; it is always so.
+    pub isolation: Option<bool>,
+    /// `--topology-attach`.
+    pub topology_attach: Option<Vec<String>>,
+}
+
+/// What may be written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Filesystem {
+    /// Paths in the sandbox that stay writable; everything else that is mounted is read-only then.
+    pub allow_write: Option<Vec<String>>,
+}
+
+/// The API proxy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApiProxy {
+    /// Must be true if it is there: the API proxy serves whose key is there.
+    pub enabled: Option<bool>,
+    /// `--enable-token-steering`.
+    pub enable_token_steering: Option<bool>,
+    /// Old name of `maxTurns`.
+    #[schemars(range(min = 1))]
+    pub max_runs: Option<u64>,
+    /// Requests to the providers in this run before more are refused.
+    #[schemars(range(min = 1))]
+    pub max_turns: Option<u64>,
+    /// Credits that the run may use before requests are refused.
+    pub max_ai_credits: Option<Positive>,
+    /// `--max-cache-misses`.
+    #[schemars(range(min = 1))]
+    pub max_cache_misses: Option<u64>,
+    /// `--max-permission-denied`.
+    #[schemars(range(min = 1))]
+    pub max_permission_denied: Option<u64>,
+    /// Names of models that stand for the first of a list that the provider has.
+    pub models: Option<BTreeMap<String, Vec<String>>>,
+    /// Servers of the providers.
+    pub targets: Targets,
+    /// Weighted tokens that the run may use before requests are refused.
+    #[schemars(range(min = 1))]
+    pub max_effective_tokens: Option<u64>,
+    /// Prices of models that are not known, in credits for a million tokens.
+    pub default_ai_credits_pricing: Option<Pricing>,
+    /// Prices of models by provider.
+    pub providers: Option<BTreeMap<String, Anything>>,
+    /// Weights of models.
+    pub model_multipliers: Option<BTreeMap<String, Positive>>,
+    /// Weight of the other models.
+    pub default_model_multiplier: Option<Positive>,
+    /// `--max-model-multiplier-cap`.
+    pub max_model_multiplier_cap: Option<Positive>,
+    /// Models that may be asked, patterns with `*`; no other.
+    pub allowed_models: Option<Vec<String>>,
+    /// Models that may not be asked, patterns with `*`.
+    pub disallowed_models: Option<Vec<String>>,
+    /// Model that the workflow asked for. Not read.
+    pub requested_model: Option<String>,
+    /// Another model in place of one that is not there. Refused.
+    pub model_fallback: Option<Anything>,
+    /// A router in front of models. Refused.
+    pub model_router: Option<Anything>,
+    /// `--anthropic-auto-cache`. Refused.
+    pub anthropic_auto_cache: Option<bool>,
+    /// `--anthropic-cache-tail-ttl`. Refused.
+    pub anthropic_cache_tail_ttl: Option<String>,
+    /// Logs of the original's proxy program. Not read.
+    pub logging: Option<Anything>,
+    /// Captures of the original's proxy program. Refused: they hold prompts.
+    pub diagnostics: Option<Anything>,
+    /// Keys by OpenID Connect. Refused.
+    pub auth: Option<Anything>,
+    /// Not read; gh-aw writes it for later versions of the original.
+    pub hosted_web: Option<Anything>,
+    /// Not read; gh-aw writes it for later versions of the original.
+    pub routing: Option<Anything>,
+    /// Not read; gh-aw writes it for later versions of the original.
+    pub ca_cert: Option<Anything>,
+}
+
+/// Servers of the providers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Targets {
+    /// `OpenAI`.
+    pub openai: Target,
+    /// Anthropic.
+    pub anthropic: Target,
+    /// Gemini.
+    pub gemini: Target,
+    /// Vertex.
+    pub vertex: Target,
+    /// Antigravity, which stands for Gemini.
+    pub antigravity: Target,
+    /// Copilot.
+    pub copilot: CopilotTarget,
+}
+
+/// Server of a provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Target {
+    /// `--<provider>-api-target`.
+    pub host: Option<String>,
+    /// `--<provider>-api-base-path`.
+    pub base_path: Option<String>,
+    /// `--<provider>-api-auth-header`, for `OpenAI` and Anthropic.
+    pub auth_header: Option<String>,
+    /// `--openai-base-url-env`, for `OpenAI`.
+    pub base_url_env: Option<String>,
+}
+
+/// Server of Copilot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CopilotTarget {
+    /// `--copilot-api-target`.
+    pub host: Option<String>,
+    /// More headers for each request. Refused.
+    pub extra_headers: Option<Anything>,
+    /// More fields for each request. Refused.
+    pub extra_body_fields: Option<Anything>,
+    /// Session that requests name. Not read.
+    pub session_id: Option<String>,
+}
+
+/// Prices, in credits for a million tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Pricing {
+    /// Of what is asked.
+    pub input: Option<Positive>,
+    /// Of what is answered.
+    pub output: Option<Positive>,
+    /// Of what is asked and known.
+    pub cached_input: Option<Positive>,
+    /// Of what is asked and kept.
+    pub cache_write: Option<Positive>,
+}
+
+/// Inspection and host access.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Security {
+    /// `--legacy-security`.
+    pub legacy_security: Option<bool>,
+    /// `--security-mode`.
+    pub security_mode: Option<String>,
+    /// `--ssl-bump`.
+    pub ssl_bump: Option<bool>,
+    /// `--allow-urls`.
+    pub allow_urls: Option<Vec<String>>,
+    /// `--enable-dlp`.
+    pub enable_dlp: Option<bool>,
+    /// `--enable-host-access`.
+    pub enable_host_access: Option<bool>,
+    /// `--allow-host-ports`.
+    pub allow_host_ports: Option<OneOrMany>,
+    /// `--allow-host-service-ports`.
+    pub allow_host_service_ports: Option<OneOrMany>,
+    /// `--difc-proxy-host` and `--difc-proxy-ca-cert`.
+    pub difc_proxy: DifcProxy,
+}
+
+/// The DIFC proxy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DifcProxy {
+    /// `--difc-proxy-host`.
+    pub host: Option<String>,
+    /// `--difc-proxy-ca-cert`.
+    pub ca_cert: Option<String>,
+}
+
+/// The sandbox.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Container {
+    /// `--memory-limit`.
+    pub memory_limit: Option<String>,
+    /// `--pids-limit`.
+    #[schemars(range(min = 1))]
+    pub pids_limit: Option<u64>,
+    /// `--cpu-limit`.
+    pub cpu_limit: Option<String>,
+    /// `--agent-timeout`.
+    #[schemars(range(min = 1))]
+    pub agent_timeout: Option<u64>,
+    /// `--enable-dind`. Refused.
+    pub enable_dind: Option<bool>,
+    /// `--work-dir`.
+    pub work_dir: Option<String>,
+    /// `--container-workdir`.
+    pub container_work_dir: Option<String>,
+    /// `--image-registry`.
+    pub image_registry: Option<String>,
+    /// `--image-tag`.
+    pub image_tag: Option<String>,
+    /// `--skip-pull`.
+    pub skip_pull: Option<bool>,
+    /// `--build-local`.
+    pub build_local: Option<bool>,
+    /// `--agent-image`.
+    pub agent_image: Option<String>,
+    /// `--tty`.
+    pub tty: Option<bool>,
+    /// `--docker-host`.
+    pub docker_host: Option<String>,
+    /// `--docker-host-path-prefix`. Refused.
+    pub docker_host_path_prefix: Option<String>,
+    /// Directory of the runner's tools [default: `RUNNER_TOOL_CACHE`, else `~/work/_tool`].
+    pub runner_tool_cache_path: Option<String>,
+    /// `--mount`.
+    pub mounts: Option<Vec<String>>,
+    /// `--container-runtime`.
+    pub container_runtime: Option<String>,
+    /// `--runtime`.
+    pub runtime: Option<String>,
+    /// Images by role, with their digests, in place of registry and tag.
+    pub images: Option<Images>,
+}
+
+/// Images by role, each a full reference with digest. Those of roles that awf does not have are not
+/// read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Images {
+    /// The proxy.
+    pub squid: Option<String>,
+    /// The agent.
+    pub agent: Option<String>,
+    /// Not read.
+    pub api_proxy: Option<String>,
+    /// Not read.
+    pub cli_proxy: Option<String>,
+    /// Not read.
+    pub build_tools: Option<String>,
+    /// Not read.
+    pub doh_proxy: Option<String>,
+    /// Not read.
+    pub enclave_script: Option<String>,
+    /// Not read.
+    pub enclave_agent: Option<String>,
+    /// Not read.
+    pub enclave_mcp_server: Option<String>,
+    /// Not read.
+    pub dind_staging: Option<String>,
+}
+
+/// What the command sees of its user and tools.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Chroot {
+    /// Directory that is shown read-only and comes first in PATH.
+    pub binaries_source_path: Option<String>,
+    /// The user that the command is.
+    pub identity: Identity,
+}
+
+/// The user that the command is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Identity {
+    /// Value of HOME.
+    pub home: Option<String>,
+    /// Value of USER and LOGNAME.
+    pub user: Option<String>,
+    /// User id.
+    #[schemars(range(min = 1))]
+    pub uid: Option<u32>,
+    /// Group id.
+    #[schemars(range(min = 1))]
+    pub gid: Option<u32>,
+}
+
+/// Variables.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Environment {
+    /// `--env-file`.
+    pub env_file: Option<String>,
+    /// `--env-all`.
+    pub env_all: Option<bool>,
+    /// `--exclude-env`.
+    pub exclude_env: Option<Vec<String>>,
+}
+
+/// What awf says and writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Logging {
+    /// `--log-level`.
+    pub log_level: Option<String>,
+    /// `--diagnostic-logs`.
+    pub diagnostic_logs: Option<bool>,
+    /// `--audit-dir`.
+    pub audit_dir: Option<String>,
+    /// `--proxy-logs-dir`.
+    pub proxy_logs_dir: Option<String>,
+    /// `--session-state-dir`.
+    pub session_state_dir: Option<String>,
+}
+
+/// Rates of the API proxy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RateLimiting {
+    /// false is `--no-rate-limit`.
+    pub enabled: Option<bool>,
+    /// `--rate-limit-rpm`.
+    #[schemars(range(min = 1))]
+    pub requests_per_minute: Option<u64>,
+    /// `--rate-limit-rph`.
+    #[schemars(range(min = 1))]
+    pub requests_per_hour: Option<u64>,
+    /// `--rate-limit-bytes-pm`.
+    #[schemars(range(min = 1))]
+    pub bytes_per_minute: Option<u64>,
+}
+
+/// Which GitHub it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Platform {
+    /// Not read.
+    #[serde(rename = "type")]
+    pub kind: Option<PlatformKind>,
+}
+
+/// Kinds of GitHub.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum PlatformKind {
+    /// The public one.
+    #[serde(rename = "github.com")]
+    Public,
+    /// Enterprise Server.
+    #[serde(rename = "ghes")]
+    Server,
+    /// Enterprise Cloud.
+    #[serde(rename = "ghec")]
+    Cloud,
+    /// Enterprise Cloud with runners of one's own.
+    #[serde(rename = "ghec-self-hosted")]
+    CloudSelfHosted,
+}
+
+/// Where the runner runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Runner {
+    /// standard; arc-dind is refused.
+    pub topology: Option<Topology>,
+    /// An image with the runner's files. Refused.
+    pub sysroot_image: Option<String>,
+}
+
+/// Kinds of runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topology {
+    /// On the machine of the daemon.
+    Standard,
+    /// In a pod beside the daemon's.
+    ArcDind,
+}
+
+/// A string, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// Separated by commas.
+    One(String),
+    /// One each.
+    Many(Vec<String>),
+}
+
+/// A number above 0, as written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Positive(
+    #[schemars(with = "f64", extend("exclusiveMinimum" = 0))] pub serde_json::Number,
+);
