@@ -4,6 +4,7 @@
 
 mod bench;
 mod build;
+mod docs;
 mod faults;
 mod fuzz;
 mod images;
@@ -49,6 +50,8 @@ enum Task {
     Install(install::Install),
     /// Write the table of SECURITY.md from the table of vectors.
     Security(security::Security),
+    /// Write awf/docs from what awf says about its options.
+    Docs(docs::Docs),
     /// Check what no compiler checks.
     Tidy,
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Task::Images(images) => images.run().map(|()| ExitCode::SUCCESS),
         Task::Install(install) => install.run().map(|()| ExitCode::SUCCESS),
         Task::Security(security) => security.run().map(|()| ExitCode::SUCCESS),
+        Task::Docs(docs) => docs.run().map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

@@ -12,7 +12,7 @@ use xtask::lab::Lab;
 use xtask::vectors::report::{self, Summary};
 
 use crate::setup::{self, Purpose};
-use crate::{build, faults, fuzz, images, security, tidy, vm};
+use crate::{build, docs, faults, fuzz, images, security, tidy, vm};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -123,6 +123,7 @@ fn binaries(tier: Tier, named: bool) -> &'static [&'static str] {
 fn style() -> Result<()> {
     tidy::run()?;
     security::check()?;
+    docs::check()?;
     check("formatting", build::cargo().args(["fmt", "--all", "--check"]))?;
     let fuzz = ["fmt", "--check", "--manifest-path", "tests/fuzz/Cargo.toml"];
     check("formatting of the fuzz targets", build::cargo().args(fuzz))?;

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use super::config;
 use super::legacy;
 use super::options::Args;
+use super::reference;
 use super::usage::{UsageError, presentable};
 use crate::exit;
 
@@ -48,7 +49,7 @@ pub enum Request {
     name = "awf",
     version,
     override_usage = "awf [options] -- command...\n       awf plan [options] -- command...\n       \
-                      awf predownload [options]\n       awf config check FILE | schema",
+                      awf predownload [options]\n       awf config check FILE | schema\n       awf completions SHELL | man",
     args_conflicts_with_subcommands = true,
     args_override_self = true
 )]
@@ -73,6 +74,16 @@ enum Verb {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Print the script that completes options in a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+    /// Print the reference of options and keys
+    #[command(hide = true)]
+    Options,
     /// First process inside the sandbox; started by awf itself
     #[command(hide = true)]
     Init {
@@ -127,6 +138,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, U
         }
         Some(Verb::Config { verb: ConfigVerb::Check { file } }) => Ok(Request::CheckConfig(file)),
         Some(Verb::Config { verb: ConfigVerb::Schema }) => Ok(Request::Say(config::schema_text())),
+        Some(Verb::Completions { shell }) => Ok(Request::Say(reference::completions(shell))),
+        Some(Verb::Man) => Ok(Request::Say(reference::manual())),
+        Some(Verb::Options) => Ok(Request::Say(reference::options())),
         Some(Verb::Init { gate, alive }) => Ok(Request::Init(gate.zip(alive))),
         Some(Verb::Hold { alive, messages, program }) => {
             Ok(Request::Hold { alive, messages, program })

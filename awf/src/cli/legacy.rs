@@ -149,7 +149,8 @@ pub(super) fn teach(mut command: Command) -> Command {
     for row in TABLE {
         let id = row.name.trim_start_matches('-');
         let action = if row.takes_value { ArgAction::Set } else { ArgAction::SetTrue };
-        let mut option = Arg::new(id).long(id).hide(true).action(action).help(row.refusal());
+        let mut option =
+            Arg::new(id).long(id).hide(true).action(action).help(row.answer.in_words());
         if row.takes_value {
             option = option.value_name("VALUE").allow_hyphen_values(true);
         }
@@ -161,12 +162,16 @@ pub(super) fn teach(mut command: Command) -> Command {
     command
 }
 
-impl Row {
-    /// The sentence for the reference.
-    pub fn refusal(&self) -> &'static str {
-        match self.answer {
-            Answer::Always => "it is always so",
-            Answer::Told(reason) | Answer::Refused(reason) | Answer::Values(_, reason, _) => reason,
+impl Answer {
+    /// The sentence for a reader.
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Always => "it is always so".to_owned(),
+            Self::Told(reason) => reason.to_owned(),
+            Self::Values(values, reason, other) => {
+                format!("{}: {reason}; other values: refused, because {other}", values.join(", "))
+            }
+            Self::Refused(reason) => format!("refused, because {reason}"),
         }
     }
 }

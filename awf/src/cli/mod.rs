@@ -19,6 +19,7 @@ mod domains;
 pub mod images;
 mod limits;
 mod mounts;
+mod reference;
 mod services;
 mod variables;
 

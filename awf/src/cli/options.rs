@@ -284,13 +284,13 @@ pub struct ProxyArgs {
     #[arg(long, value_name = "LIST", help_heading = PROXY)]
     pub dns_servers: Option<String>,
 
-    /// Let the proxy find names by DNS over HTTPS, at <https://dns.google/dns-query> unless another
+    /// Let the proxy find names by DNS over HTTPS, at `https://dns.google/dns-query` unless another
     /// URL is given
     #[arg(long, value_name = "URL", help_heading = PROXY, num_args = 0..=1,
         default_missing_value = "https://dns.google/dns-query")]
     pub dns_over_https: Option<String>,
 
-    /// Proxy through which everything leaves, <http://HOST:PORT>, port 3128 unless given [default:
+    /// Proxy through which everything leaves, `http://HOST:PORT`, port 3128 unless given [default:
     /// `https_proxy` or `http_proxy`, whose `no_proxy` counts as well]
     #[arg(long, value_name = "URL", help_heading = PROXY)]
     pub upstream_proxy: Option<String>,
@@ -301,7 +301,7 @@ pub struct ProxyArgs {
     pub ssl_bump: bool,
 
     /// With --ssl-bump: URLs that may be asked for, separated by commas, such as
-    /// <https://github.com/my-org/*>. A host of any of them answers to nothing else
+    /// `https://github.com/my-org/*`. A host of any of them answers to nothing else
     #[arg(long, value_name = "LIST", help_heading = PROXY)]
     pub allow_urls: Option<String>,
 

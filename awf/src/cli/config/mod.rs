@@ -56,9 +56,11 @@ pub fn check(name: &str, caller: &Caller) -> Result<Vec<String>, UsageError> {
     Ok(super::Settings::resolve(&args, caller)?.notices)
 }
 
+pub(super) use self::read::json_schema;
+
 /// The JSON Schema, 2020-12, as text.
-pub fn schema_text() -> String {
-    format!("{:#}\n", read::schema())
+pub(super) fn schema_text() -> String {
+    format!("{:#}\n", json_schema())
 }
 
 fn load(name: &str, caller: &Caller) -> Result<read::Document, UsageError> {

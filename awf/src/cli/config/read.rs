@@ -59,7 +59,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<Document, Vec<String>> {
 }
 
 /// The schema, without references, and without null, which no key takes.
-pub(super) fn schema() -> Value {
+pub(in crate::cli) fn json_schema() -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<File>().to_value();
@@ -98,7 +98,7 @@ fn strip_null(schema: &mut Value) {
 
 /// Everything that is wrong, in the order of lines.
 fn complaints(name: &str, value: &Value, lines: &Lines) -> Vec<String> {
-    let schema = schema();
+    let schema = json_schema();
     let Ok(validator) = jsonschema::validator_for(&schema) else {
         return vec!["the schema of awf is broken; this is a defect of awf".to_owned()];
     };

@@ -1,0 +1,71 @@
+//! `docs`: what awf says about its own options, kept as files beside the source.
+
+use std::fs;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+use crate::build;
+
+/// Where they lie.
+const DIRECTORY: &str = "awf/docs";
+
+/// File, and what awf is asked for it.
+const FILES: [(&str, &[&str]); 6] = [
+    ("options.md", &["options"]),
+    ("awf.1", &["man"]),
+    ("awf-config.schema.json", &["config", "schema"]),
+    ("completions/awf.bash", &["completions", "bash"]),
+    ("completions/_awf", &["completions", "zsh"]),
+    ("completions/awf.fish", &["completions", "fish"]),
+];
+
+/// Options of `docs`.
+#[derive(Args)]
+pub(crate) struct Docs {
+    /// Fail if a file is not current, and write nothing.
+    #[arg(long)]
+    check: bool,
+}
+
+impl Docs {
+    /// Writes the files, or checks them.
+    pub(crate) fn run(self) -> Result<()> {
+        if self.check { check() } else { write() }
+    }
+}
+
+fn write() -> Result<()> {
+    for (file, words) in FILES {
+        let path = build::workspace().join(DIRECTORY).join(file);
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).context("make the directory of the documents")?;
+        }
+        fs::write(&path, said(words)?).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Fails if a file is not current.
+pub(crate) fn check() -> Result<()> {
+    for (file, words) in FILES {
+        let path = build::workspace().join(DIRECTORY).join(file);
+        let current = fs::read(&path).is_ok_and(|text| said(words).is_ok_and(|said| said == text));
+        ensure!(current, "{DIRECTORY}/{file} is not current: run `cargo xtask docs`");
+    }
+    Ok(())
+}
+
+/// What awf says. The kernel programs have no part in it, so they are not built.
+fn said(words: &[&str]) -> Result<Vec<u8>> {
+    let output = build::cargo()
+        .args(["run", "--quiet", "--locked", "--package", "awf", "--"])
+        .args(words)
+        .env("AWF_EBPF_STUB", "1")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("run awf")?;
+    ensure!(output.status.success(), "awf {} failed", words.join(" "));
+    Ok(output.stdout)
+}
