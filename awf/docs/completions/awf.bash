@@ -101,7 +101,7 @@ _awf() {
 
     case "${cmd}" in
         awf)
-            opts="-d -e -v -b -k -h -V --config --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --difc-proxy-host --difc-proxy-ca-cert --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --network-isolation --no-network-isolation --legacy-security --security-mode --enable-api-proxy --no-enable-api-proxy --enable-dind --container-runtime --docker-host-path-prefix --reflect --anthropic-auto-cache --anthropic-cache-tail-ttl --cloud-hypervisor-preview --cloud-hypervisor-binary --cloud-hypervisor-kernel --cloud-hypervisor-rootfs --cloud-hypervisor-supervisor --cloud-hypervisor-vcpus --cloud-hypervisor-memory-mib --cloud-hypervisor-api-timeout-ms --cloud-hypervisor-binary-sha256 --cloud-hypervisor-virtiofsd-sha256 --cloud-hypervisor-kernel-sha256 --cloud-hypervisor-rootfs-sha256 --cloud-hypervisor-supervisor-sha256 --cloud-hypervisor-artifact-manifest --cloud-hypervisor-artifact-manifest-bundle --cloud-hypervisor-artifact-release-tag --help --version config completions man options init hold plan predownload help"
+            opts="-d -e -v -b -k -h -V --config --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --difc-proxy-host --difc-proxy-ca-cert --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help --version plan predownload config completions man options init hold help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -335,82 +335,6 @@ _awf() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --security-mode)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --container-runtime)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --docker-host-path-prefix)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --anthropic-cache-tail-ttl)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-binary)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-kernel)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-rootfs)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-supervisor)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-vcpus)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-memory-mib)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-api-timeout-ms)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-binary-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-virtiofsd-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-kernel-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-rootfs-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-supervisor-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-artifact-manifest)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-artifact-manifest-bundle)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-artifact-release-tag)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -531,7 +455,7 @@ _awf() {
             return 0
             ;;
         awf__subcmd__help)
-            opts="config completions man options init hold plan predownload help"
+            opts="plan predownload config completions man options init hold help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -755,7 +679,7 @@ _awf() {
             return 0
             ;;
         awf__subcmd__plan)
-            opts="-d -e -v -b -k -h --config --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --difc-proxy-host --difc-proxy-ca-cert --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --network-isolation --no-network-isolation --legacy-security --security-mode --enable-api-proxy --no-enable-api-proxy --enable-dind --container-runtime --docker-host-path-prefix --reflect --anthropic-auto-cache --anthropic-cache-tail-ttl --cloud-hypervisor-preview --cloud-hypervisor-binary --cloud-hypervisor-kernel --cloud-hypervisor-rootfs --cloud-hypervisor-supervisor --cloud-hypervisor-vcpus --cloud-hypervisor-memory-mib --cloud-hypervisor-api-timeout-ms --cloud-hypervisor-binary-sha256 --cloud-hypervisor-virtiofsd-sha256 --cloud-hypervisor-kernel-sha256 --cloud-hypervisor-rootfs-sha256 --cloud-hypervisor-supervisor-sha256 --cloud-hypervisor-artifact-manifest --cloud-hypervisor-artifact-manifest-bundle --cloud-hypervisor-artifact-release-tag --help"
+            opts="-d -e -v -b -k -h --config --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --difc-proxy-host --difc-proxy-ca-cert --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -986,82 +910,6 @@ _awf() {
                     return 0
                     ;;
                 --session-state-dir)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --security-mode)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --container-runtime)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --docker-host-path-prefix)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --anthropic-cache-tail-ttl)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-binary)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-kernel)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-rootfs)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-supervisor)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-vcpus)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-memory-mib)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-api-timeout-ms)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-binary-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-virtiofsd-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-kernel-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-rootfs-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-supervisor-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-artifact-manifest)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-artifact-manifest-bundle)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-artifact-release-tag)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1073,7 +921,7 @@ _awf() {
             return 0
             ;;
         awf__subcmd__predownload)
-            opts="-d -e -v -b -k -h --config --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --difc-proxy-host --difc-proxy-ca-cert --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --network-isolation --no-network-isolation --legacy-security --security-mode --enable-api-proxy --no-enable-api-proxy --enable-dind --container-runtime --docker-host-path-prefix --reflect --anthropic-auto-cache --anthropic-cache-tail-ttl --cloud-hypervisor-preview --cloud-hypervisor-binary --cloud-hypervisor-kernel --cloud-hypervisor-rootfs --cloud-hypervisor-supervisor --cloud-hypervisor-vcpus --cloud-hypervisor-memory-mib --cloud-hypervisor-api-timeout-ms --cloud-hypervisor-binary-sha256 --cloud-hypervisor-virtiofsd-sha256 --cloud-hypervisor-kernel-sha256 --cloud-hypervisor-rootfs-sha256 --cloud-hypervisor-supervisor-sha256 --cloud-hypervisor-artifact-manifest --cloud-hypervisor-artifact-manifest-bundle --cloud-hypervisor-artifact-release-tag --help"
+            opts="-d -e -v -b -k -h --config --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --difc-proxy-host --difc-proxy-ca-cert --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1304,82 +1152,6 @@ _awf() {
                     return 0
                     ;;
                 --session-state-dir)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --security-mode)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --container-runtime)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --docker-host-path-prefix)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --anthropic-cache-tail-ttl)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-binary)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-kernel)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-rootfs)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-supervisor)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-vcpus)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-memory-mib)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-api-timeout-ms)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-binary-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-virtiofsd-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-kernel-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-rootfs-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-supervisor-sha256)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-artifact-manifest)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-artifact-manifest-bundle)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --cloud-hypervisor-artifact-release-tag)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

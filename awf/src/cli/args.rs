@@ -152,13 +152,17 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, U
     }
 }
 
-/// The parser, also for what is derived from it: manual and completions.
+/// The parser.
 pub fn parser() -> clap::Command {
-    use clap::CommandFactory as _;
-    let command = legacy::teach(CommandLine::command()).after_long_help(exit_codes());
     ["plan", "predownload"]
         .into_iter()
-        .fold(command, |command, verb| command.mut_subcommand(verb, legacy::teach))
+        .fold(legacy::teach(shown()), |command, verb| command.mut_subcommand(verb, legacy::teach))
+}
+
+/// The parser without what is not advertised, for what is derived from it.
+pub(super) fn shown() -> clap::Command {
+    use clap::CommandFactory as _;
+    CommandLine::command().after_long_help(exit_codes())
 }
 
 /// A word before `--` that is a subcommand's name was meant as one, but clap takes subcommands in

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use clap_complete::Shell;
 use serde_json::Value;
 
-use super::args::parser;
+use super::args::shown;
 use super::config;
 use super::legacy;
 use crate::exit;
@@ -17,7 +17,7 @@ use crate::exit;
 /// The script that completes awf's options in a shell.
 pub(super) fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut parser(), "awf", &mut script);
+    clap_complete::generate(shell, &mut shown(), "awf", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
@@ -25,7 +25,7 @@ pub(super) fn completions(shell: Shell) -> String {
 pub(super) fn manual() -> String {
     let mut page = Vec::new();
     // A Vec takes everything.
-    clap_mangen::Man::new(parser()).render(&mut page).unwrap_or_default();
+    clap_mangen::Man::new(shown()).render(&mut page).unwrap_or_default();
     String::from_utf8_lossy(&page).into_owned()
 }
 
@@ -35,7 +35,7 @@ pub(super) fn options() -> String {
                     not be repeated the last one counts. A key of the configuration file (`--config`) counts if its \
                     option is not on the command line.\n"
         .to_owned();
-    let (parser, keys) = (parser(), keys());
+    let (parser, keys) = (shown(), keys());
     let visible = || parser.get_arguments().filter(|option| !option.is_hide_set());
     let mut headings: Vec<Option<&str>> = Vec::new();
     for option in visible() {
@@ -73,14 +73,22 @@ fn of_option(option: &clap::Arg, keys: &BTreeMap<String, String>) -> String {
 }
 
 fn of_the_original() -> String {
-    let mut text =
-        "\n## Of the original, answered in one sentence\n\n| option | answer |\n|---|---|\n"
-            .to_owned();
+    let mut rows: Vec<(String, String)> = Vec::new();
+    let keys = keys();
     for row in legacy::TABLE {
         let alias = row.alias.map(|alias| format!(", `--{alias}`")).unwrap_or_default();
-        let _ = writeln!(text, "| `{}`{alias} | {} |", row.name, row.answer.in_words());
+        let key = keys.get(row.name).map(|key| format!(" (`{key}`)")).unwrap_or_default();
+        let names = format!("`{}`{alias}{key}", row.name);
+        match rows.last_mut() {
+            Some((above, answer)) if *answer == row.answer.in_words() => {
+                *above += &format!(", {names}");
+            }
+            _ => rows.push((names, row.answer.in_words())),
+        }
     }
-    text
+    let head = "\n## Of the original, answered in one sentence\n\n| option | answer |\n|---|---|\n"
+        .to_owned();
+    rows.iter().fold(head, |text, (names, answer)| format!("{text}| {names} | {answer} |\n"))
 }
 
 fn of_the_file_alone() -> String {
@@ -144,6 +152,7 @@ fn leaves() -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::args::parser;
     use super::*;
 
     #[test]

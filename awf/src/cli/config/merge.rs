@@ -5,7 +5,7 @@
 //! lists are not joined. Keys that awf does not obey are refused or told, all at once.
 
 use super::read::Document;
-use super::schema::{ApiProxy, File, OneOrMany, Target, Topology};
+use super::schema::{ApiProxy, File, Ports, Target, Topology};
 use crate::cli::legacy;
 use crate::cli::options::Args;
 use crate::cli::origin::Place;
@@ -116,13 +116,6 @@ fn joined(list: Option<Vec<String>>) -> Option<String> {
     list.map(|list| list.join(","))
 }
 
-fn one_or_many(value: Option<OneOrMany>) -> Option<String> {
-    value.map(|value| match value {
-        OneOrMany::One(text) => text,
-        OneOrMany::Many(list) => list.join(","),
-    })
-}
-
 fn network(filler: &mut Filler<'_>, file: &File) {
     let network = file.network.clone();
     let domains = joined(network.allow_domains);
@@ -182,13 +175,13 @@ fn network(filler: &mut Filler<'_>, file: &File) {
         |args| &mut args.enable_host_access,
         access,
     );
-    let ports = one_or_many(security.allow_host_ports);
+    let ports = security.allow_host_ports.map(Ports::joined);
     filler.text(
         ("--allow-host-ports", "security.allowHostPorts"),
         |args| &mut args.allow_host_ports,
         ports,
     );
-    let ports = one_or_many(security.allow_host_service_ports);
+    let ports = security.allow_host_service_ports.map(Ports::joined);
     filler.text(
         ("--allow-host-service-ports", "security.allowHostServicePorts"),
         |args| &mut args.allow_host_service_ports,
@@ -513,4 +506,227 @@ fn refused(file: &File, filler: &Filler<'_>) -> Vec<String> {
         format!("config.{}: refused, because {reason}", filler.place(key))
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::read;
+    use super::*;
+    use crate::cli::{Request, parse};
+
+    fn from_file(text: &str) -> (Args, Vec<String>) {
+        filled(Args::default(), text)
+    }
+
+    fn filled(mut args: Args, text: &str) -> (Args, Vec<String>) {
+        let mut notices = Vec::new();
+        fill(&mut args, read::read("c.yml", text).unwrap(), "c.yml", &mut notices).unwrap();
+        (args, notices)
+    }
+
+    fn typed(line: &[&str]) -> Args {
+        let line = ["awf"].iter().chain(line).chain(&["--", "x"]).map(Into::into);
+        match parse(line).unwrap() {
+            Request::Run(args) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Every option that has a key, in both notations.
+    const FILE: &str = "
+network:
+  allowDomains: [a.com, '*.b.com']
+  blockDomains: [c.a.com]
+  dnsServers: [9.9.9.9, '::1']
+  upstreamProxy: http://p:3128
+  isolation: true
+  topologyAttach: [gateway, other]
+apiProxy:
+  enableTokenSteering: true
+  maxCacheMisses: 5
+  maxPermissionDenied: 6
+  maxModelMultiplierCap: 1.5
+  targets:
+    openai: {host: o.com, basePath: /o, authHeader: x-o, baseUrlEnv: O_URL}
+    anthropic: {host: a.com, basePath: /a, authHeader: x-a}
+    gemini: {host: g.com, basePath: /g}
+    vertex: {host: v.com, basePath: /v}
+    copilot: {host: c.com}
+security:
+  legacySecurity: true
+  securityMode: strict
+  sslBump: true
+  allowUrls: ['https://a.com/x']
+  enableDlp: true
+  enableHostAccess: true
+  allowHostPorts: [3000, 4000-4010]
+  allowHostServicePorts: '5432'
+  difcProxy: {host: 'd:1', caCert: /d.pem}
+container:
+  memoryLimit: 1g
+  pidsLimit: 7
+  cpuLimit: '2'
+  agentTimeout: 3
+  enableDind: true
+  workDir: /w
+  containerWorkDir: /c
+  imageRegistry: r.example/x
+  imageTag: t
+  skipPull: true
+  buildLocal: true
+  agentImage: act
+  tty: true
+  dockerHost: unix:///d
+  dockerHostPathPrefix: /p
+  mounts: ['/a:/b', '/c:/d:ro']
+  containerRuntime: gvisor
+  runtime: native
+environment: {envFile: /e, envAll: true, excludeEnv: [X, Y]}
+logging: {logLevel: warn, diagnosticLogs: true, auditDir: /ad, proxyLogsDir: /pd, sessionStateDir: /sd}
+rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPerMinute: 3}
+";
+
+    const LINE: &[&str] = &[
+        "--allow-domains=a.com,*.b.com",
+        "--block-domains=c.a.com",
+        "--dns-servers=9.9.9.9,::1",
+        "--upstream-proxy=http://p:3128",
+        "--network-isolation",
+        "--topology-attach=gateway",
+        "--topology-attach=other",
+        "--enable-token-steering",
+        "--max-cache-misses=5",
+        "--max-permission-denied=6",
+        "--max-model-multiplier-cap=1.5",
+        "--openai-api-target=o.com",
+        "--openai-api-base-path=/o",
+        "--openai-api-auth-header=x-o",
+        "--openai-base-url-env=O_URL",
+        "--anthropic-api-target=a.com",
+        "--anthropic-api-base-path=/a",
+        "--anthropic-api-auth-header=x-a",
+        "--gemini-api-target=g.com",
+        "--gemini-api-base-path=/g",
+        "--vertex-api-target=v.com",
+        "--vertex-api-base-path=/v",
+        "--copilot-api-target=c.com",
+        "--legacy-security",
+        "--security-mode=strict",
+        "--ssl-bump",
+        "--allow-urls=https://a.com/x",
+        "--enable-dlp",
+        "--enable-host-access",
+        "--allow-host-ports=3000,4000-4010",
+        "--allow-host-service-ports=5432",
+        "--difc-proxy-host=d:1",
+        "--difc-proxy-ca-cert=/d.pem",
+        "--memory-limit=1g",
+        "--pids-limit=7",
+        "--cpu-limit=2",
+        "--agent-timeout=3",
+        "--enable-dind",
+        "--work-dir=/w",
+        "--container-workdir=/c",
+        "--image-registry=r.example/x",
+        "--image-tag=t",
+        "--skip-pull",
+        "--build-local",
+        "--agent-image=act",
+        "--tty",
+        "--docker-host=unix:///d",
+        "--docker-host-path-prefix=/p",
+        "--mount=/a:/b",
+        "--mount=/c:/d:ro",
+        "--container-runtime=gvisor",
+        "--runtime=native",
+        "--env-file=/e",
+        "--env-all",
+        "--exclude-env=X",
+        "--exclude-env=Y",
+        "--log-level=warn",
+        "--diagnostic-logs",
+        "--audit-dir=/ad",
+        "--proxy-logs-dir=/pd",
+        "--session-state-dir=/sd",
+        "--no-rate-limit",
+        "--rate-limit-rpm=1",
+        "--rate-limit-rph=2",
+        "--rate-limit-bytes-pm=3",
+    ];
+
+    #[test]
+    fn a_file_says_the_same_as_a_command_line() {
+        let (mut file, notices) = from_file(FILE);
+        assert!(notices.is_empty(), "{notices:?}");
+        let mut line = typed(LINE);
+        let names = |args: &Args| -> BTreeSet<&str> {
+            args.legacy.iter().map(|option| option.name).collect()
+        };
+        assert_eq!(names(&file), names(&line));
+        for args in [&mut file, &mut line] {
+            args.legacy.clear();
+            args.command.clear();
+            args.file = super::super::FileOnly::default();
+        }
+        let places = std::mem::take(&mut file.origins.0);
+        assert_eq!(file, line);
+        // Every option of the line came from a key with a line of its own.
+        for option in LINE.iter().map(|word| word.split('=').next().unwrap()) {
+            let place = &places[option];
+            assert!(place.line > 1, "{option} {place:?}");
+        }
+        assert_eq!(places["--pids-limit"].to_string(), "container.pidsLimit (c.yml:32)");
+    }
+
+    #[test]
+    fn the_command_line_beats_the_file_key_by_key_and_lists_are_not_joined() {
+        let line = typed(&["-d", "z.com", "--mount", "/z:/z", "--memory-limit", "2g"]);
+        let (args, _) = filled(line, FILE);
+        assert_eq!(args.allow_domains.as_deref(), Some("z.com"));
+        assert_eq!(args.mount, ["/z:/z"]);
+        assert_eq!(args.memory_limit.as_deref(), Some("2g"));
+        assert_eq!(args.pids_limit.as_deref(), Some("7"));
+        for typed in ["--allow-domains", "--mount", "--memory-limit"] {
+            assert!(!args.origins.0.contains_key(typed), "{typed}");
+        }
+    }
+
+    #[test]
+    fn antigravity_speaks_for_gemini_field_by_field() {
+        let text = "apiProxy: {targets: {antigravity: {host: x.com}, gemini: {host: g.com, basePath: /g}}}";
+        let (args, _) = from_file(text);
+        assert_eq!(args.api.gemini_api_target.as_deref(), Some("x.com"));
+        assert_eq!(args.api.gemini_api_base_path.as_deref(), Some("/g"));
+    }
+
+    #[test]
+    fn false_and_absent_are_the_same_for_switches() {
+        let (args, _) =
+            from_file("security: {sslBump: false}\ncontainer: {tty: false, skipPull: false}");
+        assert_eq!(args, Args::default());
+    }
+
+    #[test]
+    fn what_later_versions_write_is_told_and_has_no_effect() {
+        let text = "experimental: {a: 1}\nplatform: {type: ghes}\napiProxy: {hostedWeb: true, routing: [], \
+                    caCert: /x, requestedModel: m, logging: {}}";
+        let (_, notices) = from_file(text);
+        assert_eq!(notices.len(), 7, "{notices:?}");
+        assert!(notices[0].starts_with("experimental (c.yml:1): not read"), "{notices:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_obeyed_is_refused_all_at_once() {
+        let text = "dind: {}\nrunner: {topology: arc-dind, sysrootImage: x}\ncloudHypervisor: {}\n\
+                    enclaves: []\napiProxy: {enabled: false, auth: {}, modelRouter: {}}";
+        let document = read::read("c.yml", text).unwrap();
+        let refused = fill(&mut Args::default(), document, "c.yml", &mut Vec::new()).unwrap_err();
+        assert_eq!(refused.len(), 8, "{refused:#?}");
+        for line in &refused {
+            assert!(line.starts_with("config.") && line.contains("refused, because "), "{line}");
+        }
+        from_file("runner: {topology: standard}\napiProxy: {enabled: true}");
+    }
 }

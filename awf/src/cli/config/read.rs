@@ -253,3 +253,132 @@ fn convert(
         _ => return Err(format!("line {line}: tags and aliases are not read")),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refusals(name: &str, text: &str) -> Vec<String> {
+        read(name, text).unwrap_err()
+    }
+
+    #[track_caller]
+    fn refusal(text: &str) -> String {
+        let found = refusals("c.yml", text);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        found[0].clone()
+    }
+
+    #[test]
+    fn json_and_yaml_are_read_whatever_the_name() {
+        for (name, text) in [
+            ("c.json", r#"{"network":{"allowDomains":["a.com"]}}"#),
+            ("c.yml", r#"{"network":{"allowDomains":["a.com"]}}"#),
+            ("-", "network:\n  allowDomains:\n    - a.com\n"),
+            ("c.yaml", "network: {allowDomains: [a.com]}"),
+            ("c", "\t{\"network\":\t{\"allowDomains\":[\"\\u0061.com\"]}}"),
+        ] {
+            let file = read(name, text).unwrap().file;
+            assert_eq!(file.network.allow_domains, Some(vec!["a.com".to_owned()]), "{name}");
+        }
+        assert!(refusals("c.json", "network: {}")[0].starts_with("c.json: "));
+    }
+
+    #[test]
+    fn an_empty_file_says_nothing() {
+        for text in ["", "# nothing\n", "{}", "---\n"] {
+            assert_eq!(read("c.yml", text).unwrap().file, File::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once_with_its_line() {
+        let text =
+            "network:\n  allowDomain: [a]\n  dnsServers: x\ncontainer:\n  pidsLimit: 0\nbogus: 1\n";
+        assert_eq!(
+            refusals("c.yml", text),
+            [
+                "config.network.allowDomain is not supported; did you mean 'allowDomains'? (c.yml:2)",
+                "config.network.dnsServers must be an array of strings (c.yml:3)",
+                "config.container.pidsLimit must be a positive integer (c.yml:5)",
+                "config.bogus is not supported (c.yml:6)",
+            ]
+        );
+    }
+
+    #[test]
+    fn shapes_are_named_in_words() {
+        for (text, end) in [
+            ("network: 1", "config.network must be an object (c.yml:1)"),
+            (
+                "network: {allowDomains: [1]}",
+                "config.network.allowDomains[0] must be a string (c.yml:1)",
+            ),
+            ("network: {isolation: 'yes'}", "config.network.isolation must be a boolean (c.yml:1)"),
+            (
+                "security: {allowHostPorts: true}",
+                "must be a positive integer or a string or an array of strings (c.yml:1)",
+            ),
+            (
+                "apiProxy: {maxAiCredits: 0}",
+                "config.apiProxy.maxAiCredits must be a positive number (c.yml:1)",
+            ),
+            (
+                "apiProxy: {models: {a: b}}",
+                "config.apiProxy.models.a must be an array of strings (c.yml:1)",
+            ),
+            (
+                "platform: {type: x}",
+                "must be one of: github.com, ghes, ghec, ghec-self-hosted (c.yml:1)",
+            ),
+            ("logging: {logLevel: ~}", "config.logging.logLevel must be a string (c.yml:1)"),
+            (
+                "chroot: {identity: {uid: -1}}",
+                "config.chroot.identity.uid must be a positive integer (c.yml:1)",
+            ),
+            ("[]", "config must be an object"),
+        ] {
+            let found = refusal(text);
+            assert!(found.ends_with(end), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused() {
+        for text in ["network: {}\nnetwork: {}", r#"{"network":{},"network":{}}"#] {
+            assert!(refusal(text).contains("duplicate"), "{}", refusal(text));
+        }
+    }
+
+    #[test]
+    fn tricks_of_yaml_are_refused_or_bounded() {
+        refusal("--- {}\n--- {}");
+        refusal("{1: x}");
+        refusal("network: !tag {}");
+        let bomb = (0..40).fold("a0: &a0 [x]\n".to_owned(), |text, index| {
+            format!("{text}a{}: &a{} [*a{index}, *a{index}]\n", index + 1, index + 1)
+        });
+        assert!(!refusals("c.yml", &bomb).is_empty());
+        let deep = "[".repeat(100_000);
+        assert!(!refusals("c.yml", &deep).is_empty());
+    }
+
+    #[test]
+    fn no_complaint_passes_control_characters_on() {
+        for text in ["{\"\\u001b[2J\": 1}", "\"a\\n\u{9b}\": 1", "\u{1b}[2J: 1", "- \u{7}"] {
+            for complaint in refusals("c\u{1b}.yml", text) {
+                assert!(!complaint.contains(char::is_control), "{complaint:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_schema_is_closed_and_speaks_of_no_null() {
+        let text = json_schema().to_string();
+        assert!(!text.contains("null") && !text.contains("$ref"), "{text}");
+        let closed = text.matches("\"additionalProperties\":false").count();
+        assert_eq!(closed, text.matches("\"properties\":").count());
+        assert!(closed > 15);
+    }
+}

@@ -222,9 +222,9 @@ pub struct Security {
     /// `--enable-host-access`.
     pub enable_host_access: Option<bool>,
     /// `--allow-host-ports`.
-    pub allow_host_ports: Option<OneOrMany>,
+    pub allow_host_ports: Option<Ports>,
     /// `--allow-host-service-ports`.
-    pub allow_host_service_ports: Option<OneOrMany>,
+    pub allow_host_service_ports: Option<Ports>,
     /// `--difc-proxy-host` and `--difc-proxy-ca-cert`.
     pub difc_proxy: DifcProxy,
 }
@@ -431,14 +431,41 @@ pub enum Topology {
     ArcDind,
 }
 
-/// A string, or several.
+/// A port or range, or several.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum OneOrMany {
+pub enum Ports {
+    /// One number.
+    Number(u16),
     /// Separated by commas.
-    One(String),
+    Text(String),
     /// One each.
-    Many(Vec<String>),
+    Several(Vec<PortWord>),
+}
+
+/// A port or range.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PortWord {
+    /// One number.
+    Number(u16),
+    /// N or N-M.
+    Text(String),
+}
+
+impl Ports {
+    /// As on the command line, separated by commas.
+    pub(super) fn joined(self) -> String {
+        let word = |word| match word {
+            PortWord::Number(number) => number.to_string(),
+            PortWord::Text(text) => text,
+        };
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text,
+            Self::Several(words) => words.into_iter().map(word).collect::<Vec<_>>().join(","),
+        }
+    }
 }
 
 /// A number above 0, as written.
