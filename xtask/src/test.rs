@@ -36,6 +36,8 @@ enum Tier {
     Fuzz,
     /// The programs on real cgroups, and Squid against the policy. Needs root.
     Kernel,
+    /// What the original understands, row by row. Needs root.
+    Compat,
     /// Whole runs in the lab. Needs root.
     Native,
     /// Every client, with and without proxy variables, and every runtime. Needs root.
@@ -52,11 +54,12 @@ enum Tier {
     Soak,
 }
 
-const ALL: [Tier; 10] = [
+const ALL: [Tier; 11] = [
     Tier::Style,
     Tier::Pure,
     Tier::Fuzz,
     Tier::Kernel,
+    Tier::Compat,
     Tier::Native,
     Tier::Clients,
     Tier::Escape,
@@ -113,6 +116,7 @@ fn binaries(tier: Tier, named: bool) -> &'static [&'static str] {
         Tier::Docker => &DOCKER_SLICE,
         Tier::Style | Tier::Pure | Tier::Fuzz | Tier::Vm => &[],
         Tier::Kernel => &["kernel", "squid_agreement"],
+        Tier::Compat => &["compat"],
         Tier::Native => &["native"],
         Tier::Clients => &["clients", "runtimes"],
         Tier::Escape => &["escape"],

@@ -24,13 +24,16 @@ fn the_addresses_of_the_original_answer() {
 }
 
 /// A container that serves a page on a port that it exposes and on one that it does not, in a network of its own.
-struct Neighbour {
+pub(crate) struct Neighbour {
     name: String,
 }
 
 impl Neighbour {
     fn new() -> Self {
-        let name = format!("neighbour-{}", std::process::id());
+        Self::called(format!("neighbour-{}", std::process::id()))
+    }
+
+    pub(crate) fn called(name: String) -> Self {
         daemon().ask(&["network", "create", &name]).expect("a network can be made");
         // Squid is the only server in the images: it answers 400 to whoever asks without naming a site.
         let conf = "http_port 8080\\nhttp_port 9090\\npid_filename none\\ncache_log /dev/null\\naccess_log none\\n";

@@ -6,6 +6,7 @@ mod container;
 mod contract;
 mod crash;
 mod daemon;
+mod golden;
 mod images;
 mod slow;
 mod systemd;
