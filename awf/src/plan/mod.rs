@@ -144,9 +144,6 @@ impl Plan {
     /// Decides everything.
     pub fn make(settings: &Settings, host: &Host, draw: &Draw) -> Result<Self, PlanError> {
         let (daemon, runtime) = containers::choose(settings, host)?;
-        let entries = |list: &[cli::DomainEntry]| -> Vec<String> {
-            list.iter().map(|entry| entry.text.clone()).collect()
-        };
         let allowed = entries(&settings.allow);
         let api = ApiProxyPlan::decide(settings, host, &draw.id);
         let allow = [&*allowed, &*api.entries()].concat();
@@ -264,6 +261,10 @@ impl Plan {
         })
         .unwrap_or_default()
     }
+}
+
+fn entries(list: &[cli::DomainEntry]) -> Vec<String> {
+    list.iter().map(|entry| entry.text.clone()).collect()
 }
 
 /// What every run needs of the machine: a hierarchy for its cgroups, and a shell.

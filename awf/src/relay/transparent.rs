@@ -187,7 +187,9 @@ pub(super) async fn carry(
     first: &[u8],
 ) -> Ending {
     if relay.inspect.in_tls() {
-        return inspect::serve(relay, attempt, decision, (client, upstream), first).await;
+        // Large, and most runs do without.
+        let serving = inspect::serve(relay, attempt, decision, (client, upstream), first);
+        return Box::pin(serving).await;
     }
     if upstream.write_all(first).await.is_ok() {
         attempt.counters.add_sent(u64::try_from(first.len()).unwrap_or(0));

@@ -33,7 +33,7 @@ const MAX_COMMON_NAME: usize = 64;
 type Asked = (Arc<str>, Option<Vec<u8>>);
 
 /// The authority.
-pub struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
     /// One key for all names: whoever had it would need the agent's connections, too.
@@ -43,7 +43,7 @@ pub struct Authority {
 
 impl Authority {
     /// Draws the keys.
-    pub fn make() -> Result<Self> {
+    pub(super) fn make() -> Result<Self> {
         let key = key()?;
         let mut params = CertificateParams::default();
         params.distinguished_name = named(NAME);
@@ -60,12 +60,16 @@ impl Authority {
     }
 
     /// Its certificate, which is no secret.
-    pub fn certificate(&self) -> &str {
+    pub(super) fn certificate(&self) -> &str {
         &self.certificate
     }
 
     /// How TLS is spoken with the command as this server.
-    pub fn server(&self, name: &Arc<str>, protocol: Option<Vec<u8>>) -> Result<Arc<ServerConfig>> {
+    pub(super) fn server(
+        &self,
+        name: &Arc<str>,
+        protocol: Option<Vec<u8>>,
+    ) -> Result<Arc<ServerConfig>> {
         let asked = (Arc::clone(name), protocol);
         let mut ready = self.ready.lock().map_err(|_panic| anyhow!("a certificate failed"))?;
         if let Some(config) = ready.get(&asked) {

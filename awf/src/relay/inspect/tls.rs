@@ -19,6 +19,8 @@ use crate::relay::say;
 
 /// How long either side may take: two round trips, and a loaded server.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Characters of the longest reason.
+const MAX_REASON: usize = 200;
 /// What can be judged.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
@@ -83,7 +85,9 @@ impl Bump {
                 let unproved = matches!(fault, Some(rustls::Error::InvalidCertificate(_)));
                 let told = if unproved { CERTIFICATE_UNKNOWN } else { INTERNAL_ERROR };
                 say(&mut hello.io, &told).await;
-                let reason = format!("TLS with {name}: {error}");
+                // It may list every name of a certificate.
+                let reason: String =
+                    format!("TLS with {name}: {error}").chars().take(MAX_REASON).collect();
                 return Err(if unproved {
                     Failed::Certificate(reason)
                 } else {
