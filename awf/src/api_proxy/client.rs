@@ -13,21 +13,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes that passed, seen from the agent.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     sent: AtomicU64,
     received: AtomicU64,
 }
 
 impl Counters {
     /// From the agent, and to it.
-    pub(super) fn totals(&self) -> (u64, u64) {
+    pub(crate) fn totals(&self) -> (u64, u64) {
         (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
     }
 }
 
 /// The client's stream.
 #[derive(Debug)]
-pub(super) struct Client<S> {
+pub(crate) struct Client<S> {
     stream: S,
     unread: BytesMut,
     counters: Arc<Counters>,
@@ -35,13 +35,13 @@ pub(super) struct Client<S> {
 
 impl<S> Client<S> {
     /// The stream of a client that has said its first bytes.
-    pub(super) fn after(stream: S, first: &[u8], counters: Arc<Counters>) -> Self {
+    pub(crate) fn after(stream: S, first: &[u8], counters: Arc<Counters>) -> Self {
         add(&counters.sent, first.len());
         Self { stream, unread: BytesMut::new(), counters }
     }
 
     /// Gives bytes back that were read from it.
-    pub(super) fn unread(self, unread: BytesMut) -> Self {
+    pub(crate) fn unread(self, unread: BytesMut) -> Self {
         Self { unread, ..self }
     }
 }

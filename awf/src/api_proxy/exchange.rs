@@ -167,6 +167,8 @@ impl Exchange {
             port: Some(if named { super::TLS_PORT } else { self.visit.port }),
             name: self.target.clone(),
             name_source: named.then_some(NameSource::Api),
+            method: None,
+            path: None,
             client_port: Some(self.visit.client_port),
             bytes_out: Some(sent),
             bytes_in: Some(received),

@@ -40,13 +40,14 @@ use crate::observe::journal::Journal;
 use crate::plan::api_proxy::{ApiProxyPlan, Provider, Route};
 use crate::policy::{Policy, Scheme};
 use crate::relay::{Unclear, read_head, say};
-use client::{Client, Counters};
+pub(crate) use client::{Client, Counters};
 use exchange::Exchange;
 pub use exchange::Visit;
 use local::Figures;
 use refusal::Refusal;
 use way::Connector;
 pub use way::Way;
+pub(crate) use way::client_config;
 
 /// Port of the services.
 const TLS_PORT: u16 = 443;
@@ -277,7 +278,7 @@ fn why(target: &str, error: &hyper::Error) -> Refusal {
 
 /// Reads what a client still sends that is to be refused: closing a socket with unread bytes resets the connection. A client
 /// that waits to be told to send is told nothing.
-async fn read_rest(parts: &Parts, body: Incoming) {
+pub(crate) async fn read_rest(parts: &Parts, body: Incoming) {
     if parts.headers.contains_key(EXPECT) {
         return;
     }

@@ -99,13 +99,19 @@ impl Connector {
 }
 
 async fn configure(files: Vec<PathBuf>) -> io::Result<Arc<ClientConfig>> {
-    let roots = spawn_blocking(move || read_roots(&files)).await.map_err(io::Error::other)??;
+    let config = spawn_blocking(move || client_config(&files)).await;
+    let mut config = config.map_err(io::Error::other)??;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// How servers are spoken to whose certificates these files vouch for.
+pub(crate) fn client_config(files: &[PathBuf]) -> io::Result<ClientConfig> {
+    let roots = read_roots(files)?;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn read_roots(files: &[PathBuf]) -> io::Result<RootCertStore> {

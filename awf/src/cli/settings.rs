@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::api_targets::ApiTargets;
 use super::domains::{self, DomainEntry};
 use super::images::Images;
+use super::inspection::Inspection;
 use super::legacy;
 use super::limits::{self, CpuLimit};
 use super::mounts::{self, Mount};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub host_access: Option<HostAccess>,
     /// Containers that may be reached, by name.
     pub peers: Vec<String>,
+    /// What is looked into.
+    pub inspection: Inspection,
     /// Variables of `--env`.
     pub env: Variables,
     /// Whether all variables of the caller are passed on.
@@ -160,6 +163,7 @@ impl Settings {
         let host_access = services::host_access(args, &mut allow, &mut notices)?;
         let dns_servers =
             args.proxy.dns_servers.as_deref().map(domains::name_servers).transpose()?;
+        let inspection = Inspection::of(&args.proxy, &mut notices)?;
         let env = variables::from_flags(&args.env)?;
         let env_file = args.env_file.as_ref().map(|path| caller.cwd.join(path));
         let env_file =
@@ -174,6 +178,7 @@ impl Settings {
             dns_servers,
             host_access,
             peers: services::peers(&args.topology_attach)?,
+            inspection,
             env,
             env_all: args.env_all,
             env_file: env_file.unwrap_or_default(),
@@ -209,9 +214,6 @@ fn unbuilt(args: &Args) -> Result<(), UsageError> {
         ("--ruleset-file", !args.ruleset_file.is_empty()),
         ("--dns-over-https", proxy.dns_over_https.is_some()),
         ("--upstream-proxy", proxy.upstream_proxy.is_some()),
-        ("--ssl-bump", proxy.ssl_bump),
-        ("--allow-urls", proxy.allow_urls.is_some()),
-        ("--enable-dlp", proxy.enable_dlp),
         ("--difc-proxy-host", proxy.difc_proxy_host.is_some()),
         ("--difc-proxy-ca-cert", proxy.difc_proxy_ca_cert.is_some()),
         ("--session-state-dir", args.session_state_dir.is_some()),

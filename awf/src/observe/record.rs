@@ -116,6 +116,12 @@ pub struct Record {
     /// Where the name was learnt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_source: Option<NameSource>,
+    /// Method of the request, where requests are looked into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Its path, never with the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Local port of the agent's socket: joins the record with Squid's logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_port: Option<u16>,
@@ -128,7 +134,7 @@ pub struct Record {
     /// Life of the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// Status of the answer: Squid's, or through the API proxy the service's.
+    /// Status of the answer: Squid's, or where awf itself asks the server, the server's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_status: Option<u16>,
 }
@@ -158,6 +164,8 @@ impl Record {
             port: None,
             name: None,
             name_source: None,
+            method: None,
+            path: None,
             client_port: None,
             bytes_out: None,
             bytes_in: None,

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use super::addresses;
 use super::api_proxy::{self, ApiProxyPlan};
+use super::inspection::InspectionPlan;
 use crate::cli::{self, Settings};
 use crate::host::caller::TOOLCHAINS;
 use crate::host::{Host, Variables};
@@ -114,7 +115,7 @@ const JAVA: &str = "JAVA_HOME";
 const LIBRARIES: &str = "LD_LIBRARY_PATH";
 
 /// What programs read to find certification authorities: OpenSSL, node, python requests, curl, git.
-const CA_NAMES: [&str; 5] = [
+pub(super) const CA_NAMES: [&str; 5] = [
     "SSL_CERT_FILE",
     "NODE_EXTRA_CA_CERTS",
     "REQUESTS_CA_BUNDLE",
@@ -135,7 +136,7 @@ pub struct AgentEnvironment {
 pub fn agent_environment(
     settings: &Settings,
     host: &Host,
-    services: &Services,
+    (services, inspection): (&Services, &InspectionPlan),
     api: &ApiProxyPlan,
 ) -> AgentEnvironment {
     let mut notices = Vec::new();
@@ -148,6 +149,7 @@ pub fn agent_environment(
     add_java_libraries(settings, host, &mut variables);
     variables.extend(last_word(settings, host));
     variables.extend(opened(settings, services));
+    variables.extend(trusted(settings, inspection));
     let api = api_proxy::environment::variables(api, &host.caller.env, &variables);
     variables.extend(api);
     let total: usize = variables.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
@@ -166,6 +168,14 @@ fn certificates(settings: &Settings, host: &Host) -> Variables {
     let Some(bundle) = host.ca_bundle.as_deref() else { return Variables::new() };
     let wanted = CA_NAMES.iter().filter(|name| !settings.excluded.contains(**name));
     wanted.map(|name| ((*name).to_owned(), text(bundle))).collect()
+}
+
+/// The bundle with the authority of this run, whatever else was said: the files that were named are in it.
+fn trusted(settings: &Settings, inspection: &InspectionPlan) -> Variables {
+    let Some(bundle) = inspection.for_variables() else { return Variables::new() };
+    let wanted = CA_NAMES.iter().filter(|name| !settings.excluded.contains(**name));
+    let named = wanted.map(|name| ((*name).to_owned(), text(bundle)));
+    named.chain([("AWF_SSL_BUMP_ENABLED".to_owned(), "true".to_owned())]).collect()
 }
 
 /// What the caller's environment contributes.
@@ -413,7 +423,7 @@ mod tests {
         let policy = Policy::default();
         let (services, _) = services::services(settings, host, &policy, true).unwrap();
         let api = ApiProxyPlan::decide(settings, host, "run");
-        agent_environment(settings, host, &services, &api)
+        agent_environment(settings, host, (&services, &InspectionPlan::default()), &api)
     }
 
     fn settings(options: &[&str], host: &Host) -> Settings {

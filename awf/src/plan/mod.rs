@@ -7,8 +7,10 @@ pub mod addresses;
 pub mod api_proxy;
 pub mod containers;
 pub mod environment;
+pub mod inspection;
 pub mod limits;
 pub mod mounts;
+mod naming;
 pub mod paths;
 pub mod seccomp;
 pub mod services;
@@ -24,13 +26,15 @@ use crate::enforce::contents::TooManyRanges;
 use crate::enforce::profile;
 use crate::enforce::{Contents, Standing};
 use crate::host::{CgroupMount, Daemon, DaemonError, Host};
-use crate::policy::{EntryError, List, Policy, Service, Services};
+use crate::policy::{EntryError, List, Policy, Services};
 use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
 use api_proxy::ApiProxyPlan;
 use containers::Containers;
+use inspection::InspectionPlan;
 use limits::Limits;
 use mounts::{Custom, Facts};
+use naming::{HOSTNAME, hosts_file, resolv_conf};
 use paths::Paths;
 use services::ServiceError;
 
@@ -60,6 +64,8 @@ pub struct Plan {
     pub allowed: Vec<String>,
     /// What the API proxy serves.
     pub api: ApiProxyPlan,
+    /// What is looked into.
+    pub inspection: InspectionPlan,
     /// What the kernel is told.
     pub contents: Contents,
     /// The profile this machine should give.
@@ -138,9 +144,6 @@ impl Plan {
     /// Decides everything.
     pub fn make(settings: &Settings, host: &Host, draw: &Draw) -> Result<Self, PlanError> {
         let (daemon, runtime) = containers::choose(settings, host)?;
-        let entries = |list: &[cli::DomainEntry]| -> Vec<String> {
-            list.iter().map(|entry| entry.text.clone()).collect()
-        };
         let allowed = entries(&settings.allow);
         let api = ApiProxyPlan::decide(settings, host, &draw.id);
         let allow = [&*allowed, &*api.entries()].concat();
@@ -156,7 +159,9 @@ impl Plan {
         // Also without a credential: then it says what is missing.
         let (services, openness) = services::services(settings, host, &policy, true)?;
         let limits = Limits::of(settings, cgroup, host.open_files);
-        let (agent, mut notices) = agent(settings, host, (&services, &api), (&paths, &limits));
+        let inspection = InspectionPlan::decide(settings, host, (&policy, &api), &paths)?;
+        let known = (&services, &api, &inspection);
+        let (agent, mut notices) = agent(settings, host, known, (&paths, &limits));
         let known = host.notices.iter().chain(&settings.notices).chain(&warnings);
         notices.splice(0..0, known.chain(&openness).chain(&api.notices).cloned());
         notices.extend(limits.notices.iter().cloned());
@@ -186,6 +191,7 @@ impl Plan {
             own_addresses: host.own_addresses.iter().filter_map(v4).collect(),
             allowed,
             api,
+            inspection,
             agent,
             limits,
             ports: draw.ports,
@@ -210,6 +216,7 @@ impl Plan {
             policy: &'a Policy,
             services: &'a Services,
             api_proxy: serde_json::Value,
+            inspection: &'a InspectionPlan,
             squid_conf: &'a str,
             command: Vec<String>,
             working_directory: &'a Path,
@@ -235,6 +242,7 @@ impl Plan {
             policy: &self.policy,
             services: &self.services,
             api_proxy: self.api.explain(),
+            inspection: &self.inspection,
             squid_conf: &conf,
             command: self.agent.argv.iter().map(text).collect(),
             working_directory: &self.agent.cwd,
@@ -253,6 +261,10 @@ impl Plan {
         })
         .unwrap_or_default()
     }
+}
+
+fn entries(list: &[cli::DomainEntry]) -> Vec<String> {
+    list.iter().map(|entry| entry.text.clone()).collect()
 }
 
 /// What every run needs of the machine: a hierarchy for its cgroups, and a shell.
@@ -321,10 +333,10 @@ fn render(
 fn agent(
     settings: &Settings,
     host: &Host,
-    (services, api): (&Services, &ApiProxyPlan),
+    (services, api, inspection): (&Services, &ApiProxyPlan, &InspectionPlan),
     (paths, limits): (&Paths, &Limits),
 ) -> (AgentSpec, Vec<String>) {
-    let environment = environment::agent_environment(settings, host, services, api);
+    let environment = environment::agent_environment(settings, host, (services, inspection), api);
     let custom: Vec<Custom> = settings
         .mounts
         .iter()
@@ -360,7 +372,8 @@ fn agent(
         }),
     };
     let pair = |(name, value): (String, String)| (Text::from(name), Text::from(value));
-    let mounts = mounts::mounts(&facts, &look);
+    let mut mounts = mounts::mounts(&facts, &look);
+    mounts.extend(inspection.mounts());
     let mut notices = environment.notices;
     notices.extend(mounts.iter().filter_map(mounts::MountOp::warning));
     let spec = AgentSpec {
@@ -379,21 +392,4 @@ fn agent(
         map_root: host.caller.uid == 0,
     };
     (spec, notices)
-}
-
-/// Name of the sandbox to itself, the original's container name.
-const HOSTNAME: &str = "awf-agent";
-
-fn hosts_file(services: &Services) -> String {
-    let agent = addresses::AGENT;
-    let own = format!(
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{agent}\t{HOSTNAME}\n"
-    );
-    let line = |service: &Service| format!("{}\t{}\n", service.address, service.names.join(" "));
-    own + &services.iter().map(line).collect::<String>()
-}
-
-/// Any address would do: the kernel leads port 53 to the name door. `ndots:0` spares search-domain detours.
-fn resolv_conf() -> String {
-    format!("nameserver {}\noptions ndots:0\n", addresses::DOOR)
 }

@@ -10,6 +10,8 @@ mod names;
 mod breadth;
 mod decision;
 mod services;
+pub mod credentials;
+mod urls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,6 +24,7 @@ pub use decision::{Decision, Rule};
 pub use entry::{EntryError, List, Problem};
 pub use names::{Found, Names, Pattern, Star};
 pub use services::{DANGEROUS_PORTS, Opening, PortRange, Service, Services, Target};
+pub use urls::{PatternError, UrlPattern, UrlRules, UrlVerdict};
 
 use address::ends_in_number;
 use entry::Subject;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use awf_common::event::Origin;
@@ -19,8 +20,8 @@ pub(super) struct Attempt {
     pub(super) origin: Origin,
     pub(super) counters: Counters,
     pub(super) client: SocketAddr,
-    /// The API proxy puts it on record.
-    pub(super) recorded_elsewhere: bool,
+    /// Its requests are put on record one by one.
+    pub(super) recorded_elsewhere: Arc<AtomicBool>,
     process: ProcessInfo,
     name: Option<(Arc<str>, NameSource)>,
     user_agent: Option<String>,
@@ -45,7 +46,7 @@ impl Attempt {
             port: origin.port,
             origin,
             client,
-            recorded_elsewhere: false,
+            recorded_elsewhere: Arc::default(),
             counters: Counters::default(),
             name: None,
             user_agent: None,
@@ -62,6 +63,11 @@ impl Attempt {
     /// Remembers what the client calls itself.
     pub(super) fn is_by(&mut self, user_agent: Option<&str>) {
         self.user_agent = user_agent.map(str::to_owned);
+    }
+
+    /// Whom the connection is for.
+    pub(super) fn name(&self) -> Option<Arc<str>> {
+        self.name.as_ref().map(|(name, _source)| Arc::clone(name))
     }
 
     /// The address the client connected to.
@@ -86,9 +92,9 @@ impl Attempt {
     }
 
     /// The record of its end.
-    pub(super) fn record(self, journal: &Journal, ending: Ending) -> Record {
+    pub(super) fn record(&self, journal: &Journal, ending: Ending) -> Record {
         let totals = self.counters.totals();
-        let (name, name_source) = self.name.unzip();
+        let (name, name_source) = self.name.clone().unzip();
         Record {
             schema: SCHEMA,
             time: journal.clock().of_ktime(self.origin.ktime_ns),
@@ -97,12 +103,14 @@ impl Attempt {
             layer: ending.layer,
             rule: ending.rule,
             reason: ending.reason,
-            process: self.process,
+            process: self.process.clone(),
             protocol: "tcp".into(),
             address: Some(IpAddr::V4(Ipv4Addr::from(self.origin.address))),
             port: Some(self.port),
             name,
             name_source,
+            method: None,
+            path: None,
             client_port: Some(self.client.port()),
             bytes_out: Some(totals.sent),
             bytes_in: Some(totals.received),

@@ -135,7 +135,7 @@ async fn serve_connect(
             format!("the client asked the proxy for {host} but its TLS hello names {sni}"),
         );
     }
-    carry(attempt, &decision, client, upstream, &first).await
+    carry(relay, attempt, &decision, (client, upstream), &first).await
 }
 
 /// Hands a plain request to Squid, which closes the connection after its answer: a later request on it could name another
@@ -147,6 +147,12 @@ pub(super) async fn forward(
     request: &Request,
     decision: &Decision,
 ) -> Ending {
+    let host = attempt.name().unwrap_or_else(|| "-".into());
+    if let Some(finding) = relay.inspect.against_plain(&host, request.head()) {
+        // Squid is not shown it: its log would have the URL.
+        say(&mut client, &forbidden(finding.rule, &host, &finding.remedy)).await;
+        return Ending::refused(finding.rule, finding.reason);
+    }
     match relay.upstream.send(&attempt.tag(), request).await {
         Ok(upstream) => {
             attempt.counters.add_sent(request.length());

@@ -196,7 +196,7 @@ fn read_host(fields: &[httparse::Header<'_>]) -> Result<Option<Authority>, &'sta
 }
 
 /// Reads `host`, `host:port`, `1.2.3.4:port` or `[v6]:port`.
-fn read_authority(text: &str) -> Result<Authority, &'static str> {
+pub(super) fn read_authority(text: &str) -> Result<Authority, &'static str> {
     const HOST: &str = "host is neither a name nor an address";
     if let Some(bracketed) = text.strip_prefix('[') {
         let (address, rest) = bracketed.split_once(']').ok_or(HOST)?;
@@ -234,8 +234,8 @@ fn read_port(text: &str) -> Result<u16, &'static str> {
 /// `remedy` is one sentence. All three may hold text from the agent or from a policy file; only
 /// printable ASCII gets through, so that nobody can add header fields or terminal escapes.
 pub fn forbidden(rule: &str, name: &str, remedy: &str) -> Vec<u8> {
-    let [rule, name, remedy] = [rule, name, remedy].map(printable);
-    let body = format!("awf: {name} is denied by {rule}.\n{remedy}\n");
+    let body = forbidden_text(rule, name, remedy);
+    let rule = printable(rule);
     format!(
         "HTTP/1.1 403 Forbidden\r\n\
          Content-Type: text/plain\r\n\
@@ -248,6 +248,12 @@ pub fn forbidden(rule: &str, name: &str, remedy: &str) -> Vec<u8> {
         body.len()
     )
     .into_bytes()
+}
+
+/// The same without its head, for clients whose answers have another form.
+pub(super) fn forbidden_text(rule: &str, name: &str, remedy: &str) -> String {
+    let [rule, name, remedy] = [rule, name, remedy].map(printable);
+    format!("awf: {name} is denied by {rule}.\n{remedy}\n")
 }
 
 fn printable(raw: &str) -> String {

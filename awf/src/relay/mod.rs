@@ -14,11 +14,13 @@ pub mod capacity;
 mod attempt;
 mod explicit;
 mod first_bytes;
+mod inspect;
 mod service;
 mod transparent;
 mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,6 +40,7 @@ use crate::plan::api_proxy::Provider;
 use crate::policy::{Decision, Policy, Scheme};
 use attempt::{Attempt, Ending};
 pub(crate) use first_bytes::{Unclear, read_head};
+pub use inspect::Inspect;
 pub use service::Reach;
 pub(crate) use transparent::say;
 pub use upstream::Upstream;
@@ -63,6 +66,7 @@ pub struct Relay {
     policy: Arc<Policy>,
     upstream: Upstream,
     reach: Reach,
+    inspect: Inspect,
     journal: Arc<Journal>,
     connections: Arc<Semaphore>,
     markers: Arc<Semaphore>,
@@ -76,7 +80,7 @@ impl Relay {
         origins: Origins,
         names: Arc<NameTable>,
         policy: Arc<Policy>,
-        (upstream, reach): (Upstream, Reach),
+        (upstream, reach, inspect): (Upstream, Reach, Inspect),
         journal: Arc<Journal>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -85,6 +89,7 @@ impl Relay {
             policy,
             upstream,
             reach,
+            inspect,
             journal,
             connections: Arc::new(Semaphore::new(capacity::connections())),
             markers: Arc::new(Semaphore::new(MARKERS)),
@@ -150,7 +155,8 @@ impl Relay {
             })
             .await
             .unwrap_or_else(Ending::cut);
-        if !attempt.recorded_elsewhere && self.journal.covers(attempt.origin.ktime_ns) {
+        let elsewhere = attempt.recorded_elsewhere.load(Ordering::Relaxed);
+        if !elsewhere && self.journal.covers(attempt.origin.ktime_ns) {
             self.journal.write(attempt.record(&self.journal, ending));
         }
     }

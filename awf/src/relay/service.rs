@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
@@ -134,7 +135,7 @@ pub(super) async fn serve_request(
     }
     if service.target == Target::ApiProxy {
         if client.write_all(answer).await.is_ok() {
-            attempt.recorded_elsewhere = true;
+            attempt.recorded_elsewhere.store(true, Ordering::Relaxed);
             let visit = Visit { port, ..Visit::of(&attempt.origin, attempt.client) };
             Arc::clone(&relay.reach.api).serve_rest(client, (&*first).into(), visit).await;
         }

@@ -18,7 +18,7 @@ use super::first_bytes::{Unclear, read_head, read_hello};
 use super::http_head::{self, Authority, Head, Host, forbidden};
 use super::pump::pump;
 use super::upstream::Request;
-use super::{Relay, explicit};
+use super::{Relay, explicit, inspect};
 use crate::observe::record::NameSource;
 use crate::policy::{Decision, Scheme, Service};
 
@@ -83,7 +83,7 @@ async fn serve_tls(relay: &Arc<Relay>, attempt: &mut Attempt, mut client: TcpStr
         return Ending::denied(&decision);
     }
     match relay.upstream.tunnel(&attempt.tag(), &name, port).await {
-        Ok(upstream) => carry(attempt, &decision, client, upstream, &first).await,
+        Ok(upstream) => carry(relay, attempt, &decision, (client, upstream), &first).await,
         Err(failure) => {
             let alert =
                 if failure.is_denial() { alert_access_denied() } else { ALERT_INTERNAL_ERROR };
@@ -178,14 +178,19 @@ fn remedy(host: &str) -> String {
     }
 }
 
-/// Sends the bytes read so far and then moves what follows, both ways.
+/// Looks into the connection, if that is asked for; else sends the bytes read so far and then moves what follows, both ways.
 pub(super) async fn carry(
-    attempt: &Attempt,
+    relay: &Arc<Relay>,
+    attempt: &mut Attempt,
     decision: &Decision,
-    client: TcpStream,
-    mut upstream: TcpStream,
+    (client, mut upstream): (TcpStream, TcpStream),
     first: &[u8],
 ) -> Ending {
+    if relay.inspect.in_tls() {
+        // Large, and most runs do without.
+        let serving = inspect::serve(relay, attempt, decision, (client, upstream), first);
+        return Box::pin(serving).await;
+    }
     if upstream.write_all(first).await.is_ok() {
         attempt.counters.add_sent(u64::try_from(first.len()).unwrap_or(0));
         // An error of either side is an ordinary end; the counters are final either way.

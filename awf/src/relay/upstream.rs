@@ -71,6 +71,14 @@ pub(super) enum Request {
 }
 
 impl Request {
+    /// The client's own bytes, which begin with its request line; none of a tunnel.
+    pub(super) fn head(&self) -> &[u8] {
+        match self {
+            Self::Tunnel { .. } => &[],
+            Self::Origin(bytes) | Self::Forward(bytes) => bytes,
+        }
+    }
+
     /// Bytes of the client's own that are in it.
     pub(super) fn length(&self) -> u64 {
         match self {

@@ -30,7 +30,7 @@ use crate::plan::Plan;
 use crate::plan::mounts::MountOp;
 use crate::proxy::carrier::Process;
 use crate::proxy::{self, Squid};
-use crate::relay::capacity;
+use crate::relay::{Inspect, capacity};
 use crate::runtime::docker::{self, Docker, Engine, Left};
 use crate::runtime::native::watch::Blocked;
 use crate::runtime::{Ground, Native, Prepared, Runtime as _};
@@ -52,6 +52,7 @@ pub async fn run(plan: Plan) -> Result<Exit> {
         tracing::warn!("{notice}");
     }
     plan.standing.satisfies(plan.profile)?;
+    let inspect = Inspect::start(&plan.inspection)?;
     let looking = plan.standing.clone().look_apart().context("start to look at the kernel")?;
     let mut signals = Signals::catch()?;
     capacity::raise()?;
@@ -68,9 +69,11 @@ pub async fn run(plan: Plan) -> Result<Exit> {
         None => None,
     };
     let run_dir = RunDir::acquire(&plan.paths.run, owned(&plan))?;
-    let outcome = match logs::prepare(&plan) {
+    let bundle = || inspect.publish(&plan.inspection.bundle).context("write the bundle");
+    let outcome = match logs::prepare(&plan).and_then(|()| bundle()) {
         Ok(()) => {
-            let outcome = confine_and_run(&plan, (looking, engine.clone()), &mut signals).await;
+            let begun = (looking, engine.clone(), inspect);
+            let outcome = confine_and_run(&plan, begun, &mut signals).await;
             if let Some(engine) = engine {
                 engine.settle().await;
             }
@@ -142,7 +145,7 @@ impl Cgroups {
 /// From the cgroups to the end of the command, and back.
 async fn confine_and_run(
     plan: &Plan,
-    (looking, engine): (Looking, Option<Engine>),
+    (looking, engine, inspect): (Looking, Option<Engine>, Inspect),
     signals: &mut Signals,
 ) -> Result<Exit> {
     let began = Instant::now();
@@ -158,6 +161,9 @@ async fn confine_and_run(
     object.standing().satisfies(plan.profile)?;
     let links = Links::attach(&object, &cgroups.agent, &cgroups.proxy, &plan.paths.pins)?;
     tracing::info!("Profile: {}", object.standing());
+    if let Some(summary) = plan.inspection.summary() {
+        tracing::info!("{summary}");
+    }
     if let Some(summary) = plan.api.summary() {
         tracing::info!("{summary}");
     }
@@ -168,7 +174,7 @@ async fn confine_and_run(
 
     let squid = start_squid(plan, engine.as_ref());
     let namespace = doors.namespace.try_clone().context("keep the agent's namespace")?;
-    let mut service = Service::start(plan, &mut object, doors, &squid)?;
+    let mut service = Service::start(plan, &mut object, doors, (&squid, inspect))?;
 
     // Another run may hold the name; then that run's socket is what the probe must not reach.
     let host_socket = SocketAddr::from_abstract_name(prove::attempts::HOST_SOCKET)

@@ -23,7 +23,7 @@ use crate::observe::{calls, names};
 use crate::plan::{Plan, addresses};
 use crate::policy::{Policy, Scheme, Services};
 use crate::proxy::Squid;
-use crate::relay::{Reach, Relay, Upstream};
+use crate::relay::{Inspect, Reach, Relay, Upstream};
 use crate::runtime::native::watch::Blocked;
 
 /// How long the record may take to show every refusal of the probe. They are in memory already; a loaded machine may still
@@ -60,7 +60,7 @@ impl Service {
         plan: &Plan,
         object: &mut Object,
         doors: Doors,
-        squid: &Squid,
+        (squid, inspect): (&Squid, Inspect),
     ) -> Result<Self> {
         let journal =
             Journal::open(Arc::from(plan.id.as_str()), &plan.paths.logs.join("egress.jsonl"))?;
@@ -85,7 +85,7 @@ impl Service {
             object.take_origins()?,
             Arc::clone(&names),
             Arc::clone(&policy),
-            (upstream, reach),
+            (upstream, reach, inspect),
             Arc::clone(&journal),
         );
         let name_door = Arc::new(name_door(&names, policy, &services, Arc::clone(&journal)));

@@ -7,7 +7,7 @@
 use std::path::Component;
 
 use awf::cli::{Args, Settings, is_reserved};
-use awf::policy::PortRange;
+use awf::policy::{PortRange, UrlVerdict};
 use awf_fuzz::{caller, is_presentable};
 use libfuzzer_sys::fuzz_target;
 
@@ -30,6 +30,8 @@ fuzz_target!(|text: &str| {
             Some('n') => args.proxy.dns_servers = Some(value),
             Some('o') => args.allow_host_ports = Some(value),
             Some('s') => args.allow_host_service_ports = Some(value),
+            Some('u') => args.proxy.allow_urls = Some(value),
+            Some('B') => args.proxy.ssl_bump = true,
             Some('a') => args.topology_attach.push(value),
             Some('h') => args.enable_host_access = true,
             Some('w') => args.container_workdir = Some(value),
@@ -70,6 +72,11 @@ fuzz_target!(|text: &str| {
         // Squid's configuration names it.
         assert!(directory.is_absolute());
         assert!(!directory.to_string_lossy().contains(char::is_control), "{directory:?}");
+    }
+    for pattern in settings.inspection.urls.patterns() {
+        assert!(pattern.to_string().starts_with("https://"));
+        let verdict = settings.inspection.urls.judge("h.example", &text.replace(char::is_control, "/"));
+        assert!(verdict != UrlVerdict::Denied || settings.inspection.urls.concern("h.example"));
     }
     assert!(settings.memory_bytes > 0 && settings.pids > 0);
 });

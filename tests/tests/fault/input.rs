@@ -108,6 +108,13 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--anthropic-api-base-path", "two words"),
     ("--gemini-api-base-path", "two words"),
     ("--vertex-api-base-path", "two words"),
+    ("--allow-urls", ""),
+    ("--allow-urls", "https://*/*"),
+    ("--allow-urls", "http://example.com/x"),
+    // Without --ssl-bump.
+    ("--allow-urls", "https://example.com/x"),
+    ("--ssl-bump=yes", ""),
+    ("--enable-dlp=yes", ""),
     ("--docker-host", ""),
     ("--docker-host", "docker.sock"),
     ("--docker-host", "tcp://192.0.2.1:2375"),

@@ -7,6 +7,7 @@ mod confinement;
 mod endings;
 mod environment;
 mod files;
+mod inspect;
 mod many;
 mod records;
 mod services;

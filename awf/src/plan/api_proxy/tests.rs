@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::cli;
+use crate::plan::inspection::InspectionPlan;
 use crate::policy::Services;
 
 /// What a caller with these variables gets.
@@ -153,7 +154,7 @@ fn no_credential_is_in_any_text_of_the_plan() {
     let command = crate::plan::environment::agent_environment(
         &settings,
         &host,
-        &Services::default(),
+        (&Services::default(), &InspectionPlan::default()),
         &plans[0],
     );
     assert!(command.variables.iter().all(|(_, value)| !value.contains("hunter2")));
@@ -191,8 +192,12 @@ fn check_variables(vars: &[(&str, &str)], options: &[&str], expected: &[(&str, &
     let host = host(vars);
     let settings = settings(&host, options);
     let plan = ApiProxyPlan::decide(&settings, &host, "run");
-    let command =
-        crate::plan::environment::agent_environment(&settings, &host, &Services::default(), &plan);
+    let command = crate::plan::environment::agent_environment(
+        &settings,
+        &host,
+        (&Services::default(), &InspectionPlan::default()),
+        &plan,
+    );
     let prefixes =
         ["OPENAI", "CODEX", "ANTHROPIC", "CLAUDE", "COPILOT", "GEMINI", "GOOGLE", "AWF_GEMINI"];
     let found: Vec<(&str, &str)> = command
