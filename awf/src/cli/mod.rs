@@ -19,6 +19,7 @@ mod domains;
 pub mod images;
 mod limits;
 mod mounts;
+mod one_shot;
 mod services;
 mod variables;
 
@@ -28,6 +29,7 @@ pub use self::domains::{DomainEntry, Origin};
 pub use self::images::{DaemonAddress, Images, Supply};
 pub use self::limits::{CpuLimit, MAX_PIDS};
 pub use self::mounts::{Access, Mount};
+pub use self::one_shot::names as one_shot_names;
 pub use self::options::{ApiArgs, Args, BudgetArgs, ProxyArgs};
 pub use self::origin::{Origins, Place};
 pub use self::services::HostAccess;

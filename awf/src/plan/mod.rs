@@ -9,6 +9,7 @@ pub mod containers;
 pub mod environment;
 pub mod limits;
 pub mod mounts;
+pub mod one_shot;
 pub mod paths;
 pub mod seccomp;
 pub mod services;
@@ -360,7 +361,7 @@ fn agent(
         }),
     };
     let pair = |(name, value): (String, String)| (Text::from(name), Text::from(value));
-    let mounts = mounts::mounts(&facts, &look);
+    let mounts = one_shot::with_library(mounts::mounts(&facts, &look), &environment.variables);
     let mut notices = environment.notices;
     notices.extend(mounts.iter().filter_map(mounts::MountOp::warning));
     let spec = AgentSpec {
