@@ -16,6 +16,15 @@ unsafe extern "C" {
     fn __errno_location() -> *mut c_int;
 }
 
+/// The list is read before the program can drop it: `env -u` removes variables before it calls anything here.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static START: extern "C" fn() = start;
+
+extern "C" fn start() {
+    tokens::begin();
+}
+
 /// What a failed function returns.
 fn fail(reason: i32) -> c_int {
     // SAFETY: no arguments.

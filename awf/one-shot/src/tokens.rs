@@ -101,11 +101,16 @@ pub(crate) fn list_entry() -> *const c_char {
     ENTRY.load(Ordering::Acquire)
 }
 
-/// All tokens.
-pub(crate) fn slots() -> &'static [Slot] {
+/// Reads the list, if the environment is there.
+pub(crate) fn begin() {
     if COUNT.load(Ordering::Acquire) == UNREAD {
         read_list();
     }
+}
+
+/// All tokens.
+pub(crate) fn slots() -> &'static [Slot] {
+    begin();
     match COUNT.load(Ordering::Acquire) {
         UNREAD => &[],
         count => SLOTS.get(..count).unwrap_or(&SLOTS),

@@ -229,7 +229,13 @@ fn a_secret_turns_up_nowhere_it_has_no_business() {
     let run = run(&canaries, &scratch);
     let child = run.spawn(&format!("{}{LOOK}", requests(&canaries)));
     let conversation = Conversation::begin(child);
-    let mut leaks = Vec::new();
+    let (mut leaks, mut control) = (Vec::new(), Vec::new());
+    in_files(&canaries, scratch.path(), &mut control);
+    let expected = FILES.split_whitespace().count() + 1;
+    assert!(
+        control.len() >= expected,
+        "positive control: the files that were written: {control:?}"
+    );
 
     let seen = in_processes(&canaries, conversation.child.id(), &mut leaks);
     assert!(seen > 1, "positive control: the agent's own processes have what they were given");
