@@ -1,4 +1,5 @@
-//! Places the kernel object where `include_bytes_aligned!` finds it: built, given, or an empty stub for check and clippy.
+//! Places the kernel object and the preload library where `include_bytes!` finds them: built, given, or empty stubs for check
+//! and clippy.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,9 +8,12 @@ use anyhow::{Context as _, Result, ensure};
 
 #[path = "../xtask/src/ebpf.rs"]
 mod ebpf;
+#[path = "../xtask/src/one_shot.rs"]
+mod one_shot;
 
 fn main() -> Result<()> {
-    for path in ["../awf-ebpf", "../awf-common", "../xtask/src/ebpf.rs", "../Cargo.toml"] {
+    let sources = ["../awf-ebpf", "../awf-common", "one-shot", "../Cargo.toml"];
+    for path in sources.iter().chain(&["../xtask/src/ebpf.rs", "../xtask/src/one_shot.rs"]) {
         println!("cargo:rerun-if-changed={path}");
     }
     for variable in ["AWF_EBPF_OBJECT", "AWF_EBPF_RUSTC", "AWF_EBPF_STUB"] {
@@ -26,7 +30,8 @@ fn main() -> Result<()> {
         PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?);
     let workspace = manifest.parent().context("the crate lies in the workspace")?;
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
-    // A directory of its own: cargo holds a lock on the outer one while it runs this script.
-    let target_dir = out.ancestors().nth(5).unwrap_or(&out).join("awf-ebpf");
-    ebpf::place(workspace, &target_dir, &out.join("awf-ebpf.o"))
+    // Directories of their own: cargo holds a lock on the outer one while it runs this script.
+    let targets = out.ancestors().nth(5).unwrap_or(&out);
+    one_shot::place(workspace, &targets.join("awf-one-shot"), &out.join("awf-one-shot.so"))?;
+    ebpf::place(workspace, &targets.join("awf-ebpf"), &out.join("awf-ebpf.o"))
 }

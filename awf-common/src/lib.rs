@@ -15,6 +15,7 @@ pub mod decide;
 pub mod event;
 pub mod guard;
 pub mod limits;
+pub mod one_shot;
 
 /// Errno values of the refusals: `include/uapi/asm-generic/errno{-base,}.h`, the same on every architecture awf runs on.
 pub mod errno {

@@ -155,7 +155,8 @@ fn style() -> Result<()> {
 }
 
 fn pure(filter: Option<&str>) -> Result<()> {
-    let packages = ["--package", "awf-common", "--package", "awf", "--package", "xtask"];
+    let packages = ["awf-common", "awf-one-shot", "awf", "xtask"];
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
     check("tests", build::cargo().args(["test", "--quiet", "--locked"]).args(packages).args(filter))
 }
 

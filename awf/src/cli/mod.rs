@@ -21,6 +21,7 @@ mod inspection;
 mod limits;
 mod mounts;
 mod reference;
+mod one_shot;
 mod services;
 mod variables;
 
@@ -31,6 +32,7 @@ pub use self::images::{DaemonAddress, Images, Supply};
 pub use self::inspection::Inspection;
 pub use self::limits::{CpuLimit, MAX_PIDS};
 pub use self::mounts::{Access, Mount};
+pub use self::one_shot::names as one_shot_names;
 pub use self::options::{ApiArgs, Args, BudgetArgs, ProxyArgs};
 pub use self::origin::{Origins, Place};
 pub use self::services::HostAccess;

@@ -6,7 +6,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use awf_common::one_shot::LIST as ONE_SHOT_TOKENS;
+
 use super::domains::read_text;
+use super::one_shot;
 use super::usage::UsageError;
 use crate::host::Variables;
 
@@ -37,7 +40,9 @@ pub(super) fn from_flags(values: &[String]) -> Result<Variables, UsageError> {
             let remedy = "a name has letters, digits and underscores and starts with no digit";
             return Err(UsageError::value("--env", name, "not a variable name", remedy));
         }
-        if is_reserved(name) {
+        if name == ONE_SHOT_TOKENS {
+            one_shot::check(content)?;
+        } else if is_reserved(name) {
             let problem = "names starting with AWF_ are awf's own";
             return Err(UsageError::value("--env", name, problem, "choose another name"));
         }

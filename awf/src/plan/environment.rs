@@ -16,8 +16,7 @@
 //! - `JAVA_TOOL_OPTIONS`: the original needs it because the JVM reads no proxy variable. Here the
 //!   JVM's connections are led to the door like all others, and the variable would make every JVM
 //!   print a line on standard error.
-//! - `AWF_ONE_SHOT_TOKENS` and `LD_PRELOAD`: no credential enters the sandbox that would have to be
-//!   hidden again.
+//! - `AWF_ONE_SHOT_TOKENS` and `LD_PRELOAD`, unless [`one_shot`] finds a token to guard.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +24,7 @@ use std::path::{Path, PathBuf};
 use super::addresses;
 use super::api_proxy::{self, ApiProxyPlan};
 use super::inspection::InspectionPlan;
+use super::one_shot;
 use crate::cli::{self, Settings};
 use crate::host::caller::TOOLCHAINS;
 use crate::host::{Host, Variables};
@@ -151,7 +151,8 @@ pub fn agent_environment(
     variables.extend(opened(settings, services));
     variables.extend(trusted(settings, inspection));
     let api = api_proxy::environment::variables(api, &host.caller.env, &variables);
-    variables.extend(api);
+    variables.extend(api.clone());
+    one_shot::guard(settings, &api, &mut variables);
     let total: usize = variables.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     if total > MAX_TOTAL {
         notices.push(format!(
@@ -336,6 +337,9 @@ fn host_path(host: &Host) -> String {
 /// Lays `--env` over everything so far.
 fn from_flags(settings: &Settings, variables: &mut Variables, notices: &mut Vec<String>) {
     for (name, value) in &settings.env {
+        if name == one_shot::LIST {
+            continue;
+        }
         if is_withheld_even_by_flag(name, settings) {
             notices.push(format!("--env {name} is left out: awf never passes this variable on"));
             continue;

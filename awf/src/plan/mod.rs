@@ -11,6 +11,7 @@ pub mod inspection;
 pub mod limits;
 pub mod mounts;
 mod naming;
+pub mod one_shot;
 pub mod paths;
 pub mod seccomp;
 pub mod services;
@@ -372,7 +373,7 @@ fn agent(
         }),
     };
     let pair = |(name, value): (String, String)| (Text::from(name), Text::from(value));
-    let mut mounts = mounts::mounts(&facts, &look);
+    let mut mounts = one_shot::with_library(mounts::mounts(&facts, &look), &environment.variables);
     mounts.extend(inspection.mounts());
     let mut notices = environment.notices;
     notices.extend(mounts.iter().filter_map(mounts::MountOp::warning));

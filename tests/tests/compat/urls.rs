@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use awf::policy::UrlVerdict;
 use serde::Deserialize;
 
 use crate::options::{Sense, caller, scratch, sense};
@@ -42,7 +43,21 @@ impl Row for Urls {
             (Sense::Error(error), Some(part)) if error.contains(part.as_str()) => Ok(()),
             (Sense::Error(error), _) => Err(error),
             (_, Some(_)) => Err("accepted".to_owned()),
-            _ => Ok(()),
+            (Sense::Print(text), None) => Err(text),
+            (Sense::Run(settings), None) => {
+                let passes = |url: &String| {
+                    let rest = url.strip_prefix("https://").expect("a URL");
+                    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                    matches!(settings.inspection.urls.judge(host, path), UrlVerdict::Allowed(_))
+                };
+                if let Some(url) = self.opens.iter().find(|url| !passes(url)) {
+                    return Err(format!("{url} is closed"));
+                }
+                self.closes
+                    .iter()
+                    .find(|url| passes(url))
+                    .map_or(Ok(()), |url| Err(format!("{url} is open")))
+            }
         }
     }
 }

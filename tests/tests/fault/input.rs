@@ -42,6 +42,8 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--env", "=x"),
     ("--env", "A B=x"),
     ("--env", "AWF_X=x"),
+    ("--env", "AWF_ONE_SHOT_TOKENS=A B"),
+    ("--env", "AWF_ONE_SHOT_TOKENS=LD_PRELOAD"),
     ("--env-file", "@/missing"),
     ("--env-file", "@/dir"),
     ("--env-file", "@/noise"),

@@ -3,12 +3,14 @@
 mod stage;
 mod api_proxy;
 mod calls;
+mod canary;
 mod confinement;
 mod endings;
 mod environment;
 mod files;
 mod inspect;
 mod many;
+mod one_shot;
 mod records;
 mod services;
 mod sockets;

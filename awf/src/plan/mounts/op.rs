@@ -62,6 +62,11 @@ pub enum MountOp {
         /// The whole of it.
         content: String,
     },
+    /// The preload library for one-shot tokens.
+    OneShotLibrary {
+        /// Path in the sandbox.
+        target: PathBuf,
+    },
     /// Cover a file or directory, if it is there.
     Hide {
         /// Path in the sandbox.
@@ -137,6 +142,9 @@ impl fmt::Display for MountOp {
                 write!(f, "{} (link to {})", link.display(), target.display())
             }
             Self::File { target, .. } => write!(f, "{} (generated)", target.display()),
+            Self::OneShotLibrary { target } => {
+                write!(f, "{} (library for one-shot tokens)", target.display())
+            }
             Self::Hide { target } => write!(f, "{} (hidden)", target.display()),
             Self::Proc => f.write_str("/proc (own processes only)"),
             Self::Sysfs => f.write_str("/sys (read-only)"),

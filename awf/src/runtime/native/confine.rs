@@ -23,7 +23,7 @@ use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setresgid, set
 use super::init::Probe;
 use super::spec::{AgentSpec, Resource, Text};
 use super::wire::{self, Notice, Order};
-use super::{reaper, seccomp, stdio, sys};
+use super::{one_shot, reaper, seccomp, stdio, sys};
 
 /// Confine this process, let `probe` test it, wait for the order and become the command.
 pub(super) fn become_command(
@@ -70,6 +70,7 @@ fn confined(
         drop(wire::send(gate.as_fd(), &Notice::Report(line.to_owned()), &[]));
     };
     probe(&mut report);
+    one_shot::prove(spec)?;
     wire::send(gate.as_fd(), &Notice::Ready, &[])?;
     let Some((Order::Go, _)) = wire::receive(gate.as_fd())? else { return Ok(false) };
     if let Err(reason) = nix::unistd::chdir(&spec.cwd) {

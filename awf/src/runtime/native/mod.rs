@@ -13,6 +13,7 @@ mod idmap;
 pub mod init;
 mod kernel_fs;
 mod mount;
+mod one_shot;
 mod process;
 mod reaper;
 mod root;

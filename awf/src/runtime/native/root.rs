@@ -23,6 +23,7 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, chroot, fchownat, pivot_root};
 
 use super::mount::{self as mnt, Mount};
+use super::one_shot;
 use super::spec::AgentSpec;
 use crate::plan::mounts::{Access, Fallback, MountOp, Sharing};
 
@@ -103,7 +104,8 @@ impl<'a> Root<'a> {
             }
             MountOp::Directory { target } => self.place(target, Shape::Directory).map(drop),
             MountOp::Symlink { link, target } => self.symlink(link, target),
-            MountOp::File { target, content } => self.file(target, content),
+            MountOp::File { target, content } => self.file(target, content.as_bytes()),
+            MountOp::OneShotLibrary { target } => self.file(target, one_shot::BYTES),
             MountOp::Hide { target } => self.hide(target),
             MountOp::Proc => self.proc(),
             MountOp::Sysfs => self.sysfs(),
@@ -277,11 +279,11 @@ impl<'a> Root<'a> {
         }
     }
 
-    fn file(&self, target: &Path, content: &str) -> Result<()> {
+    fn file(&self, target: &Path, content: &[u8]) -> Result<()> {
         let (parent, name) = self.parent(target)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let file = openat(&parent, name, flags, Mode::from_bits_truncate(0o644))?;
-        io::Write::write_all(&mut File::from(file), content.as_bytes())?;
+        io::Write::write_all(&mut File::from(file), content)?;
         Ok(())
     }
 

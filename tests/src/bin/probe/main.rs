@@ -4,6 +4,7 @@
 //! attempt's, and prints one JSON object per line: `name`, `errno` (0: it worked), `signal` (if it was killed), `micros`.
 //! `probe list` prints their names. `probe talk` reads a JSON array of dialogues from standard input, holds them all at once
 //! and prints one answer per line. `probe outside` and `probe knock` play the accomplice that some attempts need ([`outside`]).
+//! `probe variable NAME` is what a static program sees of its environment.
 //! The same program runs inside the sandbox and, as positive control, in the lab without awf.
 //!
 //! Static, so that it runs in any root. Judges nothing: what must happen is in `xtask/src/vectors`.
@@ -72,8 +73,9 @@ fn main() {
         // What `memfd-exec` becomes.
         ["send", salt, name] => paths::send_as(&target_of(salt), name),
         ["talk"] => talk::all(),
+        ["variable", name] => println!("{}", std::env::var(name).as_deref().unwrap_or("none")),
         _ => panic!(
-            "usage: probe fire SALT [VECTOR..] | list | talk < DIALOGUES | outside SALT | knock SALT"
+            "usage: probe fire SALT [VECTOR..] | list | talk < DIALOGUES | variable NAME | outside SALT | knock SALT"
         ),
     }
 }
