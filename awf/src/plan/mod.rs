@@ -10,6 +10,7 @@ pub mod environment;
 pub mod limits;
 pub mod mounts;
 pub mod paths;
+pub mod preflight;
 pub mod seccomp;
 pub mod services;
 
@@ -156,7 +157,7 @@ impl Plan {
         // Also without a credential: then it says what is missing.
         let (services, openness) = services::services(settings, host, &policy, true)?;
         let limits = Limits::of(settings, cgroup, host.open_files);
-        let (agent, mut notices) = agent(settings, host, (&services, &api), (&paths, &limits));
+        let (agent, mut notices) = agent(settings, host, (&services, &api), (&paths, &limits))?;
         let known = host.notices.iter().chain(&settings.notices).chain(&warnings);
         notices.splice(0..0, known.chain(&openness).chain(&api.notices).cloned());
         notices.extend(limits.notices.iter().cloned());
@@ -323,25 +324,17 @@ fn agent(
     host: &Host,
     (services, api): (&Services, &ApiProxyPlan),
     (paths, limits): (&Paths, &Limits),
-) -> (AgentSpec, Vec<String>) {
+) -> Result<(AgentSpec, Vec<String>), UsageError> {
     let environment = environment::agent_environment(settings, host, services, api);
-    let custom: Vec<Custom> = settings
-        .mounts
-        .iter()
-        .map(|mount| Custom {
-            source: mount.source.clone(),
-            target: mount.target.clone(),
-            access: match mount.access {
-                cli::Access::ReadOnly => mounts::Access::ReadOnly,
-                cli::Access::ReadWrite => mounts::Access::ReadWrite,
-            },
-        })
-        .collect();
+    let custom: Vec<Custom> = settings.mounts.iter().map(Custom::of).collect();
     let hide = [paths.work.clone(), paths.logs.clone(), paths.audit.clone()];
     let facts = Facts {
         home: &host.caller.home,
+        told_home: &host.agent.home,
+        user: &host.agent.user,
         workspace: &host.workspace,
         uid: host.agent.uid,
+        caller_uid: host.caller.uid,
         gid: host.agent.gid,
         hostname: HOSTNAME,
         hosts: &hosts_file(services),
@@ -349,7 +342,12 @@ fn agent(
         passwd: &host.accounts,
         group: &host.groups,
         tool_cache: host.tool_cache.as_deref(),
+        binaries: settings.files.binaries.as_deref(),
+        session: host.session_state.as_deref(),
         custom: &custom,
+        allow_write: settings.files.allow_write.as_deref(),
+        redacted: &host.redacted,
+        secrets: &host.secrets,
         hide: &hide,
         scratch: &paths.scratch,
         run: &paths.id,
@@ -360,12 +358,13 @@ fn agent(
         }),
     };
     let pair = |(name, value): (String, String)| (Text::from(name), Text::from(value));
-    let mounts = mounts::mounts(&facts, &look);
+    let mounts = mounts::mounts(&facts, &look).map_err(|wrong| settings.origins.locate(wrong))?;
     let mut notices = environment.notices;
     notices.extend(mounts.iter().filter_map(mounts::MountOp::warning));
     let spec = AgentSpec {
         argv: ["/bin/bash", "-c", &settings.command].map(Text::from).to_vec(),
         env: environment.variables.into_iter().map(pair).collect(),
+        needs: preflight::needs(&settings.command, host),
         // The original starts in the home directory, but everybody calls it with `--container-workdir "$PWD"`.
         cwd: settings.container_workdir.clone().unwrap_or_else(|| host.workspace.clone()),
         uid: host.agent.uid,
@@ -378,7 +377,7 @@ fn agent(
         scratch: paths.scratch.clone(),
         map_root: host.caller.uid == 0,
     };
-    (spec, notices)
+    Ok((spec, notices))
 }
 
 /// Name of the sandbox to itself, the original's container name.

@@ -10,6 +10,7 @@ mod files;
 mod many;
 mod records;
 mod services;
+mod shown;
 mod sockets;
 mod streams;
 mod words;

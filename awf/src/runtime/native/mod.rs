@@ -13,6 +13,7 @@ mod idmap;
 pub mod init;
 mod kernel_fs;
 mod mount;
+mod places;
 mod process;
 mod reaper;
 mod root;
@@ -27,7 +28,7 @@ use std::path::Path;
 
 pub use agent::{Agent, AgentError, Message, adopt, resize, start, window_of};
 pub use process::Process;
-pub use spec::{AgentSpec, Resource, Rlimit, Text, Window};
+pub use spec::{AgentSpec, Need, Resource, Rlimit, Text, Window};
 pub use stdio::inspect;
 pub use wire::Exit;
 
