@@ -137,6 +137,7 @@ fn decide(args: &Args, privileged: bool) -> Result<Plan> {
         host::privilege::ensure_root(&caller)?;
     }
     let mut host = Host::inspect(caller)?;
+    host.fit(&settings.files, &settings.mounts, &settings.env);
     if settings.runtime != RuntimeChoice::Native || !settings.peers.is_empty() {
         let images = &settings.images;
         let daemon = host::daemon::ask(&images.daemon, &images.wanted());

@@ -77,6 +77,29 @@ impl ApiTargets {
     }
 }
 
+impl ApiTargets {
+    /// Likewise, with what `--env` gave or the caller's variable says of `OpenAI`'s server, where nothing else does. In the
+    /// original that is documented and without effect. It counts only with a key, as it may be about something else.
+    pub(super) fn overridden(
+        mut self,
+        given: &Variables,
+        env: &Variables,
+    ) -> Result<Self, UsageError> {
+        const NAME: &str = "OPENAI_ENDPOINT_OVERRIDE";
+        let said = set(given, NAME).or_else(|| set(env, NAME));
+        let (Some(text), Some(_key), None) = (said, set(env, "OPENAI_API_KEY"), &self.openai.host)
+        else {
+            return Ok(self);
+        };
+        let (host, path) = address(NAME, text)?;
+        self.openai.host = Some(host);
+        if self.openai.base_path.is_none() && !path.trim_matches('/').is_empty() {
+            self.openai.base_path = Some(base_path(NAME, path)?);
+        }
+        Ok(self)
+    }
+}
+
 impl Endpoint {
     fn read(target: Source<'_>, path: Source<'_>, env: &Variables) -> Result<Self, UsageError> {
         let host = given(target, env).map(|(origin, text)| address(origin, text)).transpose()?;
@@ -168,6 +191,28 @@ mod tests {
 
     fn resolve(args: &ApiArgs, pairs: &[(&str, &str)]) -> Result<ApiTargets, UsageError> {
         ApiTargets::resolve(args, &env(pairs))
+    }
+
+    #[test]
+    fn an_override_of_openais_server_counts_with_a_key_and_where_nothing_else_is_said() {
+        const NAME: &str = "OPENAI_ENDPOINT_OVERRIDE";
+        let openai = |said: &[(&str, &str)], pairs: &[(&str, &str)]| {
+            let targets = resolve(&ApiArgs::default(), pairs).unwrap();
+            targets.overridden(&env(said), &env(pairs)).map(|targets| targets.openai)
+        };
+        let expected = |host: &str, path: Option<&str>| Endpoint {
+            host: Some(host.to_owned()),
+            base_path: path.map(str::to_owned),
+        };
+        let key = ("OPENAI_API_KEY", "x");
+        let pairs = [key, (NAME, "https://b.example/v2")];
+        assert_eq!(openai(&[], &pairs).unwrap(), expected("b.example", Some("/v2")));
+        assert_eq!(openai(&[(NAME, "a.example")], &pairs).unwrap(), expected("a.example", None));
+        let named = [key, (NAME, "b.example"), ("OPENAI_API_TARGET", "c.example")];
+        assert_eq!(openai(&[], &named).unwrap(), expected("c.example", None));
+        assert_eq!(openai(&[], &[(NAME, "http://localhost:1")]).unwrap(), Endpoint::default());
+        let wrong = openai(&[], &[key, (NAME, "http://localhost:1")]).unwrap_err().to_string();
+        assert!(wrong.starts_with("OPENAI_ENDPOINT_OVERRIDE '"), "{wrong}");
     }
 
     #[test]

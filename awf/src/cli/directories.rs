@@ -80,10 +80,7 @@ pub(super) fn inside(flag: &'static str, text: &str) -> Result<PathBuf, UsageErr
         let remedy = "name the directory by its full path inside the sandbox";
         return Err(UsageError::value(flag, text, "not an absolute path", remedy));
     }
-    // The original shows the same directory under this prefix as well.
-    Ok(path
-        .strip_prefix("/host")
-        .map_or_else(|_other| path.into(), |rest| Path::new("/").join(rest)))
+    Ok(super::mounts::without_prefix(path))
 }
 
 #[cfg(test)]

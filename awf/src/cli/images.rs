@@ -41,6 +41,8 @@ pub struct Images {
     pub tag: Option<String>,
     /// Digests by role, `sha256:` and 64 digits.
     pub digests: BTreeMap<String, String>,
+    /// References by role that were given whole, instead of registry and tag.
+    pub whole: BTreeMap<&'static str, String>,
     /// How a missing image is obtained.
     pub supply: Supply,
 }
@@ -104,11 +106,16 @@ impl Images {
         };
         let registry = args.image_registry.as_deref().map(registry).transpose()?;
         let agent = agent(args.agent_image.as_deref())?;
-        Ok(Self { daemon: daemon(args, caller, notices)?, agent, registry, tag, digests, supply })
+        let whole = whole(args)?;
+        let daemon = daemon(args, caller, notices)?;
+        Ok(Self { daemon, agent, registry, tag, digests, whole, supply })
     }
 
     /// The reference of an image by role, as the daemon is asked for it.
     pub fn reference(&self, role: &str) -> String {
+        if let Some(reference) = self.whole.get(role) {
+            return reference.clone();
+        }
         let tag = self.tag.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
         let name = match &self.registry {
             Some(registry) => format!("{registry}/{role}:{tag}"),
@@ -136,12 +143,14 @@ impl Images {
 
     /// Whether awf has the build file of an image: the base that `act` uses is somebody else's.
     pub fn is_own(&self, reference: &str) -> bool {
-        [self.reference("agent"), self.reference("squid")].iter().any(|own| own == reference)
+        let own = [self.reference("agent"), self.reference("squid")];
+        self.whole.is_empty() && own.iter().any(|own| own == reference)
     }
 
     /// Whether an image of that reference can be asked of a registry.
     pub fn has_registry(&self, reference: &str) -> bool {
-        self.registry.is_some() || self.agent == AgentImage::Reference(reference.to_owned())
+        let named = self.agent == AgentImage::Reference(reference.to_owned());
+        self.registry.is_some() || named || self.whole.values().any(|whole| whole == reference)
     }
 }
 
@@ -206,6 +215,75 @@ fn reference(flag: &'static str, text: &str) -> Result<String, UsageError> {
     Err(UsageError::value(flag, text, "not the reference of an image", remedy))
 }
 
+/// `container.images`: the images themselves, so that nothing else may name them.
+fn whole(args: &Args) -> Result<BTreeMap<&'static str, String>, UsageError> {
+    const KEY: &str = "container.images";
+    let Some(images) = &args.file.images else { return Ok(BTreeMap::new()) };
+    let others = [
+        ("--image-registry", args.image_registry.is_some()),
+        ("--image-tag", args.image_tag.is_some()),
+        ("--agent-image", args.agent_image.is_some()),
+        ("--build-local", args.build_local),
+    ];
+    if let Some((other, _said)) = others.into_iter().find(|(_name, said)| *said) {
+        let why = "the two say which images to take";
+        return Err(UsageError::value(KEY, other, why, "give one of them"));
+    }
+    let roles = [
+        ("squid", "container.images.squid", &images.squid),
+        ("agent", "container.images.agent", &images.agent),
+    ];
+    let mut whole = BTreeMap::new();
+    for (role, key, reference) in roles {
+        let remedy = "write REGISTRY/NAME:TAG@sha256:DIGEST with 64 lower-case hexadecimal digits";
+        let Some(reference) = reference else {
+            return Err(UsageError::value(KEY, role, "the image of this role is missing", remedy));
+        };
+        if !is_literal(reference) {
+            let why = "not the full reference of one image";
+            return Err(UsageError::value(key, reference, why, remedy));
+        }
+        whole.insert(role, reference.clone());
+    }
+    Ok(whole)
+}
+
+/// Whether a reference names one image of one registry for good.
+fn is_literal(reference: &str) -> bool {
+    let Some((name, digest)) = reference.split_once('@') else { return false };
+    let Some((path, tag)) = name.rsplit_once(':').filter(|(_path, tag)| !tag.contains('/')) else {
+        return false;
+    };
+    let Some((registry, path)) = path.split_once('/') else { return false };
+    let plain = |text: &str, more: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
+        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(allowed)
+    };
+    let named = registry.contains(['.', ':']) || registry == "localhost";
+    let lower = !path.contains(|c: char| c.is_ascii_uppercase());
+    named
+        && plain(registry, ".-:")
+        && lower
+        && path.split('/').all(|part| plain(part, "._-"))
+        && is_tag(tag)
+        && is_digest(digest)
+}
+
+/// `[\\w][\\w.-]{0,127}`, the grammar of tags.
+fn is_tag(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !text.is_empty()
+        && text.len() <= 128
+        && !text.starts_with(['.', '-'])
+        && text.chars().all(plain)
+}
+
+fn is_digest(text: &str) -> bool {
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let number = text.strip_prefix("sha256:").unwrap_or_default();
+    number.len() == 64 && number.chars().all(hex)
+}
+
 fn registry(text: &str) -> Result<String, UsageError> {
     let trimmed = text.trim_end_matches('/');
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
@@ -225,9 +303,7 @@ fn tag(text: &str) -> Result<(Option<String>, BTreeMap<String, String>), UsageEr
     };
     let mut parts = text.split(',').map(str::trim);
     let tag = parts.next().unwrap_or_default();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    // `[\\w][\\w.-]{0,127}`, the grammar of tags.
-    if tag.is_empty() || tag.len() > 128 || tag.starts_with(['.', '-']) || !tag.chars().all(plain) {
+    if !is_tag(tag) {
         return Err(wrong(tag, "not a tag"));
     }
     let mut digests = BTreeMap::new();
@@ -236,9 +312,7 @@ fn tag(text: &str) -> Result<(Option<String>, BTreeMap<String, String>), UsageEr
         if !ROLES.contains(&role) {
             return Err(wrong(role, "no such role"));
         }
-        let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-        let number = digest.strip_prefix("sha256:").unwrap_or_default();
-        if number.len() != 64 || !number.chars().all(hex) {
+        if !is_digest(digest) {
             return Err(wrong(digest, "not a digest of 64 lower-case hexadecimal digits"));
         }
         digests.insert(role.to_owned(), digest.to_owned());
@@ -309,6 +383,53 @@ mod tests {
         assert!(refused("1,other=sha256:00").contains("no such role"));
         assert!(refused("1,agent=sha256:00").contains("64 lower-case"));
         assert!(refused(&format!("1,agent=sha256:{}", "0A".repeat(32))).contains("64 lower-case"));
+    }
+
+    #[test]
+    fn the_file_may_give_both_images_whole_and_nothing_beside() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        let of = |squid: Option<String>, agent: Option<String>, change: fn(&mut Args)| {
+            of(|args| {
+                let images =
+                    crate::cli::config::schema::Images { squid, agent, ..Default::default() };
+                args.file.images = Some(images);
+                change(args);
+            })
+        };
+        let image = |name: &str| Some(format!("{name}@{digest}"));
+        let [squid, agent] = ["ghcr.test/x/squid:1", "localhost/agent:v2"].map(image);
+        let found = of(squid.clone(), agent.clone(), |_args| ()).unwrap();
+        assert_eq!(found.wanted(), [agent.clone().unwrap(), squid.clone().unwrap()]);
+        assert!(
+            found.has_registry(squid.as_ref().unwrap()) && !found.is_own(squid.as_ref().unwrap())
+        );
+        let missing = of(squid.clone(), None, |_args| ()).unwrap_err();
+        assert!(missing.starts_with("container.images 'agent': "), "{missing}");
+        let others: [fn(&mut Args); 4] = [
+            |args| args.image_registry = Some("r.test".into()),
+            |args| args.image_tag = Some("1".into()),
+            |args| args.agent_image = Some("act".into()),
+            |args| args.build_local = true,
+        ];
+        for other in others {
+            let sentence = of(squid.clone(), agent.clone(), other).unwrap_err();
+            assert!(sentence.starts_with("container.images '--"), "{sentence}");
+        }
+        for wrong in [
+            String::new(),
+            "ghcr.test/x/agent:1".to_owned(),
+            format!("agent:1@{digest}"),
+            format!("x/agent:1@{digest}"),
+            format!("ghcr.test/agent@{digest}"),
+            format!("ghcr.test/a${{X}}:1@{digest}"),
+            format!("ghcr.test/Agent:1@{digest}"),
+            format!("ghcr.test/agent:1@{}", digest.to_uppercase()),
+            format!("ghcr.test/agent:1@{digest}0"),
+        ] {
+            let sentence = of(squid.clone(), Some(wrong.clone()), |_args| ()).unwrap_err();
+            let begin = format!("container.images.agent '{wrong}': ");
+            assert!(sentence.starts_with(&begin), "{sentence}");
+        }
     }
 
     #[test]

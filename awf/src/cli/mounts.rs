@@ -100,15 +100,17 @@ fn parse(value: &str, caller: &Caller) -> Result<Mount, UsageError> {
 /// Where the command will see it: without the `/host` that the original's targets carry, with every
 /// redundant slash and dot removed.
 fn inside(target: &str) -> Result<PathBuf, &'static str> {
-    let path = Path::new(target);
-    let path = path
-        .strip_prefix("/host")
-        .map_or_else(|_other| path.into(), |rest| Path::new("/").join(rest));
+    let path = without_prefix(Path::new(target));
     if path.components().any(|part| part == Component::ParentDir) {
         return Err("the container path climbs with ..");
     }
-    let path: PathBuf = path.components().collect();
     if path == Path::new("/") { Err("the container path is the whole sandbox") } else { Ok(path) }
+}
+
+/// The place without the prefix under which the original shows the same directory once more.
+pub(super) fn without_prefix(path: &Path) -> PathBuf {
+    let rest = path.strip_prefix("/host");
+    rest.map_or_else(|_other| path.into(), |rest| Path::new("/").join(rest)).components().collect()
 }
 
 /// Whether what is there is a directory; the sandbox shows most of the machine's paths in place.

@@ -32,7 +32,7 @@ pub struct Origins(pub BTreeMap<&'static str, Place>);
 
 impl Origins {
     /// The same complaint, about the place where the value was written.
-    pub(super) fn locate(&self, error: UsageError) -> UsageError {
+    pub fn locate(&self, error: UsageError) -> UsageError {
         let place = error.flag().and_then(|flag| self.0.get(flag)).map(ToString::to_string);
         match place {
             Some(place) => UsageError::At { place, error: Box::new(error) },

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::api_targets::ApiTargets;
 use super::domains::{self, DomainEntry};
+use super::files::Files;
 use super::images::Images;
 use super::inspection::Inspection;
 use super::legacy;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub mounts: Vec<Mount>,
     /// Where the command starts; `None` means the workspace.
     pub container_workdir: Option<PathBuf>,
+    /// What the sandbox shows of the user, the tools and the session.
+    pub files: Files,
     /// Directory of the run; `None` means a new temporary one.
     pub work_dir: Option<PathBuf>,
     /// Memory limit in bytes.
@@ -171,6 +174,7 @@ impl Settings {
         let directory = |flag, text: &Option<String>| {
             text.as_deref().map(|text| directories::writable(flag, text, caller)).transpose()
         };
+        let api = ApiTargets::resolve(&args.api, &caller.env)?.overridden(&env, &caller.env)?;
         let inside = |text| directories::inside("--container-workdir", text);
         Ok(Self {
             allow,
@@ -183,9 +187,10 @@ impl Settings {
             env_all: args.env_all,
             env_file: env_file.unwrap_or_default(),
             excluded: variables::excluded(&args.exclude_env)?,
-            api: ApiTargets::resolve(&args.api, &caller.env)?,
+            api,
             mounts: mounts::all(&args.mount, caller)?,
             container_workdir: args.container_workdir.as_deref().map(inside).transpose()?,
+            files: Files::of(args, caller)?,
             work_dir: directory("--work-dir", &args.work_dir)?,
             memory_bytes: memory.unwrap_or(DEFAULT_MEMORY_BYTES),
             cpus,
@@ -208,7 +213,7 @@ impl Settings {
 
 /// Options that this version reads and cannot obey yet.
 fn unbuilt(args: &Args) -> Result<(), UsageError> {
-    let (proxy, budgets, file) = (&args.proxy, &args.budgets, &args.file);
+    let (proxy, budgets) = (&args.proxy, &args.budgets);
     let api = &args.api;
     let said = [
         ("--ruleset-file", !args.ruleset_file.is_empty()),
@@ -216,7 +221,6 @@ fn unbuilt(args: &Args) -> Result<(), UsageError> {
         ("--upstream-proxy", proxy.upstream_proxy.is_some()),
         ("--difc-proxy-host", proxy.difc_proxy_host.is_some()),
         ("--difc-proxy-ca-cert", proxy.difc_proxy_ca_cert.is_some()),
-        ("--session-state-dir", args.session_state_dir.is_some()),
         ("--diagnostic-logs", args.diagnostic_logs),
         ("--openai-api-auth-header", api.openai_api_auth_header.is_some()),
         ("--anthropic-api-auth-header", api.anthropic_api_auth_header.is_some()),
@@ -229,10 +233,6 @@ fn unbuilt(args: &Args) -> Result<(), UsageError> {
         ("--enable-token-steering", budgets.enable_token_steering),
         ("--max-model-multiplier", budgets.max_model_multiplier.is_some()),
         ("--max-model-multiplier-cap", budgets.max_model_multiplier_cap.is_some()),
-        ("filesystem.allowWrite", file.allow_write.is_some()),
-        ("chroot", file.chroot != Default::default()),
-        ("container.runnerToolCachePath", file.runner_tool_cache.is_some()),
-        ("container.images", file.images.is_some()),
     ];
     said.into_iter().find(|(_option, said)| *said).map_or(Ok(()), |(option, _said)| {
         let reason = "this version does not do it yet";
@@ -341,6 +341,7 @@ mod tests {
             api: ApiTargets::default(),
             mounts: Vec::new(),
             container_workdir: None,
+            files: Files::default(),
             work_dir: None,
             memory_bytes: 6_442_450_944,
             cpus: None,

@@ -8,7 +8,9 @@
 pub mod privilege;
 pub mod caller;
 pub mod daemon;
+pub mod git;
 mod cgroup;
+mod fit;
 mod machine;
 mod network;
 mod passwd;
@@ -47,12 +49,14 @@ pub enum HostError {
 /// Under which identity the command runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentIdentity {
-    /// User id, never below 1000.
+    /// User id, below 1000 only if the user said so, never 0.
     pub uid: u32,
-    /// Group id, never below 1000.
+    /// Group id, likewise.
     pub gid: u32,
     /// The machine's name for the user id, `runner` if it has none.
     pub user: String,
+    /// What it is told to be its home.
+    pub home: PathBuf,
 }
 
 /// A running container that may be attached.
@@ -108,6 +112,14 @@ pub struct Host {
     pub ca_bundle: Option<PathBuf>,
     /// The runner's tool cache: `RUNNER_TOOL_CACHE`, else `~/work/_tool`, if a real directory.
     pub tool_cache: Option<PathBuf>,
+    /// Directories of programs in the tool cache.
+    pub tool_programs: Vec<PathBuf>,
+    /// Directory for the state of the agent's session, without links.
+    pub session_state: Option<PathBuf>,
+    /// Files with credentials beside other things.
+    pub redacted: Vec<git::Redacted>,
+    /// Files that are credentials, where they are not known by name.
+    pub secrets: Vec<PathBuf>,
     /// Text of `/etc/passwd`.
     pub accounts: String,
     /// Text of `/etc/group`.
@@ -152,6 +164,10 @@ impl Host {
             path_entries: machine::path_entries(&caller.env),
             ca_bundle: machine::ca_bundle(),
             tool_cache: machine::tool_cache(&caller),
+            tool_programs: Vec::new(),
+            session_state: None,
+            redacted: Vec::new(),
+            secrets: Vec::new(),
             peers: Vec::new(),
             open_files: machine::open_files(),
             caller,
@@ -167,7 +183,7 @@ impl Host {
         let home = PathBuf::from("/home/ada");
         let user = "ada".to_owned();
         Self {
-            agent: AgentIdentity { uid: 1001, gid: 1002, user: user.clone() },
+            agent: AgentIdentity { uid: 1001, gid: 1002, user: user.clone(), home: home.clone() },
             caller: Caller { uid: 1001, gid: 1002, user, home: home.clone(), ..Caller::sample() },
             cgroup2: None,
             daemon: None,
@@ -189,6 +205,10 @@ impl Host {
             path_entries: Vec::new(),
             ca_bundle: Some("/etc/ssl/certs/ca-certificates.crt".into()),
             tool_cache: None,
+            tool_programs: Vec::new(),
+            session_state: None,
+            redacted: Vec::new(),
+            secrets: Vec::new(),
             peers: Vec::new(),
             open_files: (1024, 1024),
             notices: Vec::new(),
@@ -203,7 +223,7 @@ fn agent_identity(caller: &Caller, passwd: &str) -> AgentIdentity {
     let uid = caller.uid.max(FIRST_ORDINARY_ID);
     let gid = caller.gid.max(FIRST_ORDINARY_ID);
     let user = passwd::by_uid(passwd, uid).map_or_else(|| "runner".to_owned(), |entry| entry.name);
-    AgentIdentity { uid, gid, user }
+    AgentIdentity { uid, gid, user, home: caller.home.clone() }
 }
 
 #[cfg(test)]

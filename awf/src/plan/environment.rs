@@ -15,7 +15,9 @@
 //!   transparent door by themselves.
 //! - `JAVA_TOOL_OPTIONS`: the original needs it because the JVM reads no proxy variable. Here the
 //!   JVM's connections are led to the door like all others, and the variable would make every JVM
-//!   print a line on standard error.
+//!   print a line on standard error. For the same reason nothing is put into `~/.m2/settings.xml` and
+//!   `~/.gradle/gradle.properties`, where the original writes the proxy.
+//! - `AWF_ENSURE_USR_LOCAL_BIN`: the command sees the machine's `/usr/local/bin` itself.
 //! - `AWF_ONE_SHOT_TOKENS` and `LD_PRELOAD`, unless [`one_shot`] finds a token to guard.
 
 use std::collections::BTreeMap;
@@ -24,7 +26,9 @@ use std::path::{Path, PathBuf};
 use super::addresses;
 use super::api_proxy::{self, ApiProxyPlan};
 use super::inspection::InspectionPlan;
+use super::mounts::BINARIES;
 use super::one_shot;
+use super::preflight;
 use crate::cli::{self, Settings};
 use crate::host::caller::TOOLCHAINS;
 use crate::host::{Host, Variables};
@@ -231,13 +235,13 @@ pub(super) fn server_host(env: &Variables) -> Option<String> {
 
 /// What awf sets unless `--env` says otherwise.
 fn own(settings: &Settings, host: &Host, services: &Services) -> Variables {
-    let home = text(&host.caller.home);
+    let home = text(&host.agent.home);
     let mut variables = proxy(services);
     variables.extend(toolchains(host).map(|(name, value)| (name.to_owned(), value.to_owned())));
     // Whoever excludes one of these wants it unset. Interception does not depend on the proxy's.
     variables.retain(|name, _| !settings.excluded.contains(name));
     let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
-    set("PATH", search_path(host));
+    set("PATH", search_path(settings, host));
     set("NPM_CONFIG_PREFIX", format!("{home}/.npm-global"));
     set("USER", host.agent.user.clone());
     set("LOGNAME", host.agent.user.clone());
@@ -295,9 +299,10 @@ fn toolchains(host: &Host) -> impl Iterator<Item = (&'static str, &str)> {
 
 /// PATH for the command: tool chains, what earlier workflow steps added, then the caller's own. The
 /// first mention of a directory counts.
-fn search_path(host: &Host) -> String {
-    let home = text(&host.caller.home);
-    let mut front = vec![format!("{home}/.npm-global/bin")];
+fn search_path(settings: &Settings, host: &Host) -> String {
+    let home = text(&host.agent.home);
+    let binaries = settings.files.binaries.iter().map(|_shown| BINARIES.to_owned());
+    let mut front: Vec<String> = binaries.chain([format!("{home}/.npm-global/bin")]).collect();
     let known: Vec<(&str, &str)> = toolchains(host).collect();
     for (name, directory) in TOOLCHAINS.iter().rev() {
         let Some(directory) = directory else { continue };
@@ -322,9 +327,13 @@ fn search_path(host: &Host) -> String {
 /// The caller's PATH with what the runner will put before it for the next step: later lines of the
 /// runner's file come first.
 fn host_path(host: &Host) -> String {
-    let home = text(&host.caller.home);
+    let home = text(&host.agent.home);
     let known = host.caller.env.get("PATH").filter(|path| !path.is_empty()).cloned();
-    let known = known.unwrap_or_else(|| format!("{home}/.local/bin:{STANDARD_PATH}"));
+    let known = known.unwrap_or_else(|| {
+        let tools =
+            host.tool_programs.iter().fold(String::new(), |all, path| all + ":" + &text(path));
+        format!("{home}/.local/bin:{STANDARD_PATH}{tools}")
+    });
     let mut directories: Vec<&str> = known.split(':').collect();
     for entry in &host.path_entries {
         if !directories.contains(&entry.as_str()) {
@@ -383,6 +392,16 @@ fn last_word(settings: &Settings, host: &Host) -> Variables {
     ];
     let chains = toolchains(host).map(|(name, value)| (format!("AWF_{name}"), value.to_owned()));
     facts.extend(chains);
+    facts.extend(preflight::variables(&settings.command));
+    let said = &settings.files.identity;
+    let identity = [
+        ("HOME", said.home.as_deref().map(text)),
+        ("USER", said.user.clone()),
+        ("UID", said.uid.map(|uid| uid.to_string())),
+        ("GID", said.gid.map(|gid| gid.to_string())),
+    ];
+    let identity = identity.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    facts.extend(identity.map(|(name, value)| (format!("AWF_CHROOT_IDENTITY_{name}"), value)));
     facts.into_iter().collect()
 }
 
@@ -394,7 +413,13 @@ fn opened(settings: &Settings, services: &Services) -> Variables {
     };
     let ports: Vec<String> = access.ports.iter().map(ToString::to_string).collect();
     let services: Vec<String> = access.service_ports.iter().map(ToString::to_string).collect();
-    let lists = [("AWF_ALLOW_HOST_PORTS", ports), ("AWF_HOST_SERVICE_PORTS", services)];
+    // The original tells both what was asked for and what of it is valid; here the rest is an error.
+    let lists = [
+        ("AWF_ALLOW_HOST_PORTS", ports.clone()),
+        ("AWF_VALID_ALLOW_HOST_PORTS", ports),
+        ("AWF_HOST_SERVICE_PORTS", services.clone()),
+        ("AWF_VALID_HOST_SERVICE_PORTS", services),
+    ];
     let lists = lists.into_iter().filter(|(_name, ports)| !ports.is_empty());
     let lists = lists.map(|(name, ports)| (name.to_owned(), ports.join(",")));
     lists.chain([("AWF_ENABLE_HOST_ACCESS".to_owned(), "1".to_owned())]).collect()
@@ -495,6 +520,12 @@ mod tests {
         check(&[("LANG", "v")], &[], "LANG", None);
         check(&[("LANG", "v")], &["--env-all"], "LANG", Some("v"));
         check(&[("TERM", "v")], &["--exclude-env", "TERM"], "TERM", None);
+        // As the caller wrote it, above what a program would assume.
+        check(&[("XDG_CONFIG_HOME", "/x")], &[], "XDG_CONFIG_HOME", Some("/x"));
+        for name in ["XDG_DATA_HOME", "XDG_RUNTIME_DIR", "GH_AW_OTLP_ENDPOINTS"] {
+            check(&[(name, "v")], &[], name, None);
+            check(&[(name, "v")], &["--env-all"], name, Some("v"));
+        }
     }
 
     #[test]
@@ -605,9 +636,56 @@ mod tests {
         host.caller.env = [("PATH".to_owned(), "/usr/bin:/known".to_owned())].into();
         host.path_entries = vec!["/first".into(), "/known".into(), "/last".into()];
         assert_eq!(host_path(&host), "/last:/first:/usr/bin:/known");
+        host.tool_programs = vec!["/opt/cache/node/22/x64/bin".into()];
+        assert_eq!(
+            host_path(&host),
+            "/last:/first:/usr/bin:/known",
+            "a caller with PATH needs no search"
+        );
         host.caller.env.clear();
         host.path_entries.clear();
-        assert_eq!(host_path(&host), format!("/home/ada/.local/bin:{STANDARD_PATH}"));
+        let tools = ":/opt/cache/node/22/x64/bin";
+        assert_eq!(host_path(&host), format!("/home/ada/.local/bin:{STANDARD_PATH}{tools}"));
+    }
+
+    #[test]
+    fn what_the_file_says_of_the_user_is_told() {
+        let mut host = Host::sample();
+        let mut settings = settings(&[], &host);
+        settings.files.binaries = Some("/x".into());
+        settings.files.identity.home = Some("/h".into());
+        settings.files.identity.uid = Some(7);
+        host.fit(&settings.files, &[], &Variables::new());
+        let found = decided(&settings, &host);
+        for (name, expected) in [
+            ("HOME", Some("/h")),
+            ("USER", Some("runner")),
+            ("AWF_USER_UID", Some("7")),
+            ("AWF_CHROOT_IDENTITY_HOME", Some("/h")),
+            ("AWF_CHROOT_IDENTITY_UID", Some("7")),
+            ("AWF_CHROOT_IDENTITY_GID", None),
+            ("NPM_CONFIG_PREFIX", Some("/h/.npm-global")),
+        ] {
+            assert_eq!(value(&found, name), expected, "{name}");
+        }
+        let path = value(&found, "PATH").unwrap();
+        assert!(path.starts_with("/tmp/awf-runner-bin:/h/.npm-global/bin:"), "{path}");
+    }
+
+    #[test]
+    fn the_needs_of_a_command_are_told() {
+        let mut host = Host::sample();
+        host.caller.env.insert("COPILOT_GITHUB_TOKEN".to_owned(), "x".to_owned());
+        let told = |command: &str| {
+            let mut settings = settings(&[], &host);
+            settings.command = command.to_owned();
+            let found = decided(&settings, &host);
+            ["AWF_REQUIRE_NODE", "AWF_PREFLIGHT_BINARY"]
+                .map(|name| value(&found, name).map(str::to_owned))
+        };
+        assert_eq!(told("copilot -p x"), [Some("1".to_owned()), None]);
+        assert_eq!(told("codex exec x"), [None, Some("codex".to_owned())]);
+        assert_eq!(told("curl x"), [None, None], "a token alone says nothing about the command");
     }
 
     #[test]
@@ -663,8 +741,10 @@ mod tests {
         check(&[], &both, "AWF_ALLOW_HOST_PORTS", None);
         let ports = ["--enable-host-access", "--allow-host-ports", "3000-3010,80"];
         check(&[], &ports, "AWF_ALLOW_HOST_PORTS", Some("3000-3010,80"));
+        check(&[], &ports, "AWF_VALID_ALLOW_HOST_PORTS", Some("3000-3010,80"));
         let service = ["--allow-host-service-ports", "5432,6379"];
         check(&[], &service, "AWF_HOST_SERVICE_PORTS", Some("5432,6379"));
+        check(&[], &service, "AWF_VALID_HOST_SERVICE_PORTS", Some("5432,6379"));
     }
 
     #[test]

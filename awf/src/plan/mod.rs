@@ -13,6 +13,7 @@ pub mod mounts;
 mod naming;
 pub mod one_shot;
 pub mod paths;
+pub mod preflight;
 pub mod seccomp;
 pub mod services;
 
@@ -162,7 +163,7 @@ impl Plan {
         let limits = Limits::of(settings, cgroup, host.open_files);
         let inspection = InspectionPlan::decide(settings, host, (&policy, &api), &paths)?;
         let known = (&services, &api, &inspection);
-        let (agent, mut notices) = agent(settings, host, known, (&paths, &limits));
+        let (agent, mut notices) = agent(settings, host, known, (&paths, &limits))?;
         let known = host.notices.iter().chain(&settings.notices).chain(&warnings);
         notices.splice(0..0, known.chain(&openness).chain(&api.notices).cloned());
         notices.extend(limits.notices.iter().cloned());
@@ -336,25 +337,17 @@ fn agent(
     host: &Host,
     (services, api, inspection): (&Services, &ApiProxyPlan, &InspectionPlan),
     (paths, limits): (&Paths, &Limits),
-) -> (AgentSpec, Vec<String>) {
+) -> Result<(AgentSpec, Vec<String>), UsageError> {
     let environment = environment::agent_environment(settings, host, (services, inspection), api);
-    let custom: Vec<Custom> = settings
-        .mounts
-        .iter()
-        .map(|mount| Custom {
-            source: mount.source.clone(),
-            target: mount.target.clone(),
-            access: match mount.access {
-                cli::Access::ReadOnly => mounts::Access::ReadOnly,
-                cli::Access::ReadWrite => mounts::Access::ReadWrite,
-            },
-        })
-        .collect();
+    let custom: Vec<Custom> = settings.mounts.iter().map(Custom::of).collect();
     let hide = [paths.work.clone(), paths.logs.clone(), paths.audit.clone()];
     let facts = Facts {
         home: &host.caller.home,
+        told_home: &host.agent.home,
+        user: &host.agent.user,
         workspace: &host.workspace,
         uid: host.agent.uid,
+        caller_uid: host.caller.uid,
         gid: host.agent.gid,
         hostname: HOSTNAME,
         hosts: &hosts_file(services),
@@ -362,7 +355,12 @@ fn agent(
         passwd: &host.accounts,
         group: &host.groups,
         tool_cache: host.tool_cache.as_deref(),
+        binaries: settings.files.binaries.as_deref(),
+        session: host.session_state.as_deref(),
         custom: &custom,
+        allow_write: settings.files.allow_write.as_deref(),
+        redacted: &host.redacted,
+        secrets: &host.secrets,
         hide: &hide,
         scratch: &paths.scratch,
         run: &paths.id,
@@ -373,13 +371,15 @@ fn agent(
         }),
     };
     let pair = |(name, value): (String, String)| (Text::from(name), Text::from(value));
-    let mut mounts = one_shot::with_library(mounts::mounts(&facts, &look), &environment.variables);
+    let mounts = mounts::mounts(&facts, &look).map_err(|wrong| settings.origins.locate(wrong))?;
+    let mut mounts = one_shot::with_library(mounts, &environment.variables);
     mounts.extend(inspection.mounts());
     let mut notices = environment.notices;
     notices.extend(mounts.iter().filter_map(mounts::MountOp::warning));
     let spec = AgentSpec {
         argv: ["/bin/bash", "-c", &settings.command].map(Text::from).to_vec(),
         env: environment.variables.into_iter().map(pair).collect(),
+        needs: preflight::needs(&settings.command, host),
         // The original starts in the home directory, but everybody calls it with `--container-workdir "$PWD"`.
         cwd: settings.container_workdir.clone().unwrap_or_else(|| host.workspace.clone()),
         uid: host.agent.uid,
@@ -392,5 +392,5 @@ fn agent(
         scratch: paths.scratch.clone(),
         map_root: host.caller.uid == 0,
     };
-    (spec, notices)
+    Ok((spec, notices))
 }

@@ -45,6 +45,8 @@ pub struct Paths {
     pub audit: PathBuf,
     /// The same for the audit files.
     pub audit_chosen: bool,
+    /// Directory for the state of the agent's session.
+    pub session: Option<PathBuf>,
     /// Where logs that were in the work directory go at the end.
     pub tmp: PathBuf,
 }
@@ -73,6 +75,7 @@ impl Paths {
             logs_chosen: settings.proxy_logs_dir.is_some(),
             audit: settings.audit_dir.clone().unwrap_or_else(|| work.join("audit")),
             audit_chosen: settings.audit_dir.is_some(),
+            session: host.session_state.clone(),
             tmp: host.tmp.clone(),
             work_chosen: settings.work_dir.is_some(),
             work,

@@ -27,6 +27,12 @@ pub(super) fn prepare(plan: &Plan) -> Result<()> {
     for directory in [&paths.work, &paths.logs, &paths.audit] {
         make(directory, 0o755)?;
     }
+    if let Some(session) = paths.session.as_ref().filter(|session| !session.exists()) {
+        make(session, 0o755)?;
+        // Where root calls, its files are the agent's in the sandbox.
+        let agent = (plan.agent.uid, plan.agent.gid);
+        chown_path(session, if plan.owner.0 == 0 { plan.owner } else { agent })?;
+    }
     let squid = (plan.squid_child.uid, plan.squid_child.gid);
     for name in PROXY_LOGS {
         create(&paths.logs.join(name), 0o644, squid)?;

@@ -79,6 +79,12 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--audit-dir", "@/link"),
     ("--audit-dir", "@/ro"),
     ("--audit-dir", "/proc/awf"),
+    ("--session-state-dir", ""),
+    ("--session-state-dir", "/"),
+    ("--session-state-dir", "@/file"),
+    ("--session-state-dir", "@/link"),
+    ("--session-state-dir", "@/ro/x"),
+    ("--session-state-dir", "/proc/awf"),
     ("--memory-limit", ""),
     ("--memory-limit", "0g"),
     ("--memory-limit", "much"),
@@ -173,6 +179,50 @@ fn nonsense_is_refused_with_the_options_name_before_anything_changes() {
         NONSENSE.len(),
         wrong.join("\n")
     );
+}
+
+/// A configuration file in one line of YAML, and what the error must name; `@` stands for this world's directory.
+const NONSENSE_IN_THE_FILE: &[(&str, &str)] = &[
+    ("filesystem: { allowWrite: [relative] }", "filesystem.allowWrite"),
+    ("filesystem: { allowWrite: ['/tmp/../etc'] }", "filesystem.allowWrite"),
+    ("filesystem: { allowWrite: ['/tmp/*'] }", "filesystem.allowWrite"),
+    ("filesystem: { allowWrite: ['/usr'] }", "filesystem.allowWrite"),
+    ("filesystem: { allowWrite: ['/tmp/nowhere/at/all'] }", "filesystem.allowWrite"),
+    ("filesystem: { allowWrite: ['/'] }", "filesystem.allowWrite"),
+    ("chroot: { binariesSourcePath: '/' }", "chroot.binariesSourcePath"),
+    ("chroot: { binariesSourcePath: '@/file' }", "chroot.binariesSourcePath"),
+    ("chroot: { binariesSourcePath: '@/link' }", "chroot.binariesSourcePath"),
+    ("chroot: { binariesSourcePath: '/a:b' }", "chroot.binariesSourcePath"),
+    ("chroot: { identity: { home: relative } }", "chroot.identity.home"),
+    ("chroot: { identity: { home: /proc/x } }", "chroot.identity.home"),
+    ("chroot: { identity: { user: 'two words' } }", "chroot.identity.user"),
+    ("chroot: { identity: { uid: 0 } }", "chroot.identity.uid"),
+    ("chroot: { identity: { uid: 4294967295 } }", "chroot.identity.uid"),
+    ("chroot: { identity: { gid: 0 } }", "chroot.identity.gid"),
+    ("container: { runnerToolCachePath: '@/missing' }", "container.runnerToolCachePath"),
+    ("container: { runnerToolCachePath: '@/link' }", "container.runnerToolCachePath"),
+    ("container: { images: { squid: 'x' } }", "container.images"),
+    ("container: { images: { squid: 'x', agent: 'y' } }", "container.images.squid"),
+    ("container: { images: { }, imageTag: '1' }", "container.images"),
+    ("logging: { sessionStateDir: '@/file' }", "--session-state-dir"),
+];
+
+#[test]
+fn nonsense_in_the_configuration_file_is_refused_by_the_name_of_its_key() {
+    let world = World::broken_by(ODD);
+    let mut wrong = Vec::new();
+    let file = world.path().join("awf.yml");
+    for (text, name) in NONSENSE_IN_THE_FILE {
+        std::fs::write(&file, text.replace('@', world.path().to_str().unwrap())).unwrap();
+        let before = (world.left(), listing(&world));
+        let run = world.run(&["--config", file.to_str().unwrap()], "echo the command ran");
+        let named = matches!(run.errors()[..], [error] if error.contains(name) && error.contains("awf.yml:1"));
+        let untouched = (world.left(), listing(&world)) == before;
+        if run.code != 1 || !run.stdout.is_empty() || !named || !untouched {
+            wrong.push(format!("{text}: untouched {untouched}, {run:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

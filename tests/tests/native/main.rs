@@ -13,6 +13,7 @@ mod many;
 mod one_shot;
 mod records;
 mod services;
+mod shown;
 mod sockets;
 mod streams;
 mod words;

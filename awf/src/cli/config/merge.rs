@@ -10,6 +10,20 @@ use crate::cli::legacy;
 use crate::cli::options::Args;
 use crate::cli::origin::Place;
 
+/// Keys without an option, under whose name complaints about them are made.
+const ONLY_HERE: [&str; 10] = [
+    "filesystem.allowWrite",
+    "chroot.binariesSourcePath",
+    "chroot.identity.home",
+    "chroot.identity.user",
+    "chroot.identity.uid",
+    "chroot.identity.gid",
+    "container.runnerToolCachePath",
+    "container.images",
+    "container.images.squid",
+    "container.images.agent",
+];
+
 /// A filled-in option: its name, the key, and whether the file spoke.
 struct Filler<'a> {
     args: &'a mut Args,
@@ -103,6 +117,11 @@ pub(super) fn fill(
     api_proxy(&mut filler, &file.api_proxy);
     rates(&mut filler, &file);
     let File { filesystem, chroot, container, api_proxy, .. } = file;
+    for key in ONLY_HERE {
+        if filler.lines.contains_key(key) {
+            filler.note(key, key);
+        }
+    }
     let only = &mut filler.args.file;
     only.allow_write = filesystem.allow_write;
     only.chroot = chroot;

@@ -46,7 +46,23 @@ pub(super) const CREDENTIALS: &str = "
     .config/google-chrome .config/chromium .config/BraveSoftware .config/microsoft-edge
     .config/netlify .config/configstore .config/fly .config/sops .config/glab-cli
     .local/share/keyrings .local/share/com.vercel.cli .local/share/containers
-    .local/share/kwalletd
+    .local/share/kwalletd .local/share/uv/credentials .config/composer/auth.json
+    .config/pypoetry/auth.toml .config/stripe .config/doppler .config/argocd .config/hcloud
+    .config/scw .config/ngrok .config/keybase .config/1Password .config/Bitwarden .codex/auth.json
+    .cache/huggingface/token .cache/huggingface/stored_tokens .huggingface/token .subversion/auth
+    .boto .s3cfg .my.cnf .mylogin.cnf .databrickscfg .docker/run .colima .lima .rd
+";
+
+/// Where daemons listen that run anything as root or as the user. `/run` is not shown, but may be mounted.
+pub(super) const SOCKETS: &str = "
+    /run/docker.sock /run/podman/podman.sock /run/containerd/containerd.sock /run/crio/crio.sock
+    /run/k3s/containerd/containerd.sock /run/buildkit/buildkitd.sock /run/libvirt /run/dbus/system_bus_socket
+    /run/systemd/private
+";
+
+/// Likewise those of a user, below `/run/user/UID`.
+pub(super) const USER_SOCKETS: &str = "
+    docker.sock podman/podman.sock buildkit/buildkitd.sock bus gnupg keyring systemd/private
 ";
 
 /// What changes with every process of the host and is never shown with a mount around it.

@@ -5,22 +5,32 @@
 //! The user's home is replaced by an empty one in which only tool directories that exist appear,
 //! and known credential files are covered. Must never touch a file itself.
 
+mod finish;
 mod lists;
 mod op;
 
 use std::path::{Path, PathBuf};
 
+use crate::cli::files::IDENTITY_HOME;
+use crate::cli::{self, UsageError};
+use crate::host::git::Redacted;
 pub use op::{Access, Fallback, MountOp, Sharing};
 
 /// What is known about the host and the run. All paths are absolute and without symlinks.
 #[derive(Debug)]
 pub struct Facts<'a> {
-    /// Home of the user the agent runs as.
+    /// Home of the caller.
     pub home: &'a Path,
+    /// What the command is told to be its home.
+    pub told_home: &'a Path,
+    /// Its name, for a made-up account.
+    pub user: &'a str,
     /// The directory to work in.
     pub workspace: &'a Path,
     /// User the agent runs as.
     pub uid: u32,
+    /// User who called.
+    pub caller_uid: u32,
     /// Its primary group.
     pub gid: u32,
     /// Host name in the sandbox.
@@ -35,8 +45,18 @@ pub struct Facts<'a> {
     pub group: &'a str,
     /// Where a workflow runner keeps its tools.
     pub tool_cache: Option<&'a Path>,
+    /// Programs that are found first.
+    pub binaries: Option<&'a Path>,
+    /// Where the state of the agent's session is kept.
+    pub session: Option<&'a Path>,
     /// The user's own wishes, in order.
     pub custom: &'a [Custom],
+    /// What stays writable; `None` means all that is.
+    pub allow_write: Option<&'a [PathBuf]>,
+    /// Files of the host that hold credentials beside other things.
+    pub redacted: &'a [Redacted],
+    /// Files of the host that are credentials, besides those known by name.
+    pub secrets: &'a [PathBuf],
     /// Directories of awf itself that lie in shared places.
     pub hide: &'a [PathBuf],
     /// The run's directory for work directories.
@@ -62,6 +82,17 @@ pub struct Custom {
     pub access: Access,
 }
 
+impl Custom {
+    /// As the user said it.
+    pub fn of(mount: &cli::Mount) -> Self {
+        let access = match mount.access {
+            cli::Access::ReadOnly => Access::ReadOnly,
+            cli::Access::ReadWrite => Access::ReadWrite,
+        };
+        Self { source: mount.source.clone(), target: mount.target.clone(), access }
+    }
+}
+
 /// What lies at a path of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -75,7 +106,10 @@ pub struct Found {
 
 /// The complete list, in the order in which it must be carried out. `look` tells what lies at a
 /// path of the host.
-pub fn mounts(facts: &Facts<'_>, look: &dyn Fn(&Path) -> Option<Found>) -> Vec<MountOp> {
+pub fn mounts(
+    facts: &Facts<'_>,
+    look: &dyn Fn(&Path) -> Option<Found>,
+) -> Result<Vec<MountOp>, UsageError> {
     let mut list = List { facts, look, ops: Vec::new() };
     for path in lists::SYSTEM.split_whitespace() {
         list.system(Path::new(path));
@@ -86,6 +120,7 @@ pub fn mounts(facts: &Facts<'_>, look: &dyn Fn(&Path) -> Option<Found>) -> Vec<M
     list.scaffold();
     list.etc();
     list.home();
+    list.told_home()?;
     list.workspace();
     if let Some(cache) = facts.tool_cache {
         list.bind(cache, cache, Access::ReadOnly);
@@ -101,9 +136,23 @@ pub fn mounts(facts: &Facts<'_>, look: &dyn Fn(&Path) -> Option<Found>) -> Vec<M
             _ => list.bind(source, target, *access),
         }
     }
-    list.hide();
-    list.ops
+    if let Some(binaries) = facts.binaries {
+        list.show_at(binaries, Path::new(BINARIES));
+    }
+    if let Some(session) = facts.session {
+        list.share_at(session, &facts.told_home.join(SESSION), Access::Own);
+    }
+    if let Some(allowed) = facts.allow_write {
+        list.ops = finish::freeze(list.ops, facts, allowed, look)?;
+    }
+    finish::hide(&mut list.ops, facts, look);
+    Ok(list.ops)
 }
+
+/// Where programs that are found first are shown, the original's place.
+pub const BINARIES: &str = "/tmp/awf-runner-bin";
+/// Where the state of a session is shown, below the home.
+const SESSION: &str = ".copilot/session-state";
 
 struct List<'a> {
     facts: &'a Facts<'a>,
@@ -159,7 +208,7 @@ impl List<'_> {
         for private in lists::PRIVATE.split_whitespace() {
             self.ops.push(MountOp::Hide { target: private.into() });
         }
-        let Facts { uid, gid, home, .. } = *self.facts;
+        let Facts { uid, gid, told_home: home, .. } = *self.facts;
         let user = |name: &str| format!("{name}:x:{uid}:{gid}::{}:/bin/bash\n", home.display());
         self.accounts("/etc/passwd", (self.facts.passwd, uid), user);
         self.accounts("/etc/group", (self.facts.group, gid), |name| format!("{name}:x:{gid}:\n"));
@@ -183,8 +232,9 @@ impl List<'_> {
         if field(2).any(|number| number.parse() == Ok(id)) {
             return self.bind(Path::new(path), Path::new(path), Access::ReadOnly);
         }
-        let taken = field(0).any(|name| name == "runner");
-        let name = if taken { format!("runner-{id}") } else { "runner".to_owned() };
+        let user = self.facts.user;
+        let taken = field(0).any(|name| name == user);
+        let name = if taken { format!("{user}-{id}") } else { user.to_owned() };
         let end = if accounts.is_empty() || accounts.ends_with('\n') { "" } else { "\n" };
         let content = format!("{accounts}{end}{}", line(&name));
         self.ops.push(MountOp::File { target: path.into(), content });
@@ -207,6 +257,37 @@ impl List<'_> {
                 self.share_at(&found.real, &target, Access::Own);
             }
         }
+    }
+
+    /// Somewhere else than the caller's, it is what the sandbox shows there anyway; else it is empty,
+    /// in memory.
+    fn told_home(&mut self) -> Result<(), UsageError> {
+        let Facts { told_home, home, workspace, custom, .. } = *self.facts;
+        let later = custom.iter().any(|mount| told_home.starts_with(&mount.target))
+            || (self.has_workspace() && told_home.starts_with(workspace));
+        if told_home == home || later {
+            return Ok(());
+        }
+        let shown =
+            self.ops.iter().rev().find(|op| op.place().is_some_and(|at| told_home.starts_with(at)));
+        let is_there = |(source, target): (&Path, &Path)| {
+            let rest = told_home.strip_prefix(target).ok()?;
+            (self.look)(&source.join(rest)).filter(|found| found.directory)
+        };
+        if shown.and_then(MountOp::shown).and_then(is_there).is_some() {
+            return Ok(());
+        }
+        let system =
+            lists::NEVER_WORKSPACE.split_whitespace().any(|dir| told_home.starts_with(dir));
+        if system || matches!(shown, Some(MountOp::Bind { access: Access::ReadOnly, .. })) {
+            let remedy = "name a directory that is there, or one outside of the system's";
+            let text = told_home.to_string_lossy();
+            let problem = "there is no such directory, and none can be made there";
+            return Err(UsageError::value(IDENTITY_HOME, &text, problem, remedy));
+        }
+        let target = told_home.to_owned();
+        self.ops.push(MountOp::Tmpfs { target, mode: 0o700, agent: true });
+        Ok(())
     }
 
     fn has_workspace(&self) -> bool {
@@ -295,18 +376,6 @@ impl List<'_> {
         };
         Sharing::Through { mount_point: mount_point.to_owned(), work }
     }
-
-    /// Covers come last: whatever way a file became visible at its own place, it is covered.
-    fn hide(&mut self) {
-        for name in lists::CREDENTIALS.split_whitespace() {
-            let target = self.facts.home.join(name);
-            if self.found(&target).is_some() {
-                self.ops.push(MountOp::Hide { target });
-            }
-        }
-        let own = self.facts.hide.iter().cloned().map(|target| MountOp::Hide { target });
-        self.ops.extend(own);
-    }
 }
 
 /// The mount that holds `path`.
@@ -328,8 +397,11 @@ mod tests {
         let points = ["/", "/proc", "/usr/local", "/data"].map(PathBuf::from).to_vec().leak();
         let mut facts = Facts {
             home: Path::new("/home/me"),
+            told_home: Path::new("/home/me"),
+            user: "runner",
             workspace: Path::new("/home/me/project"),
             uid: 1000,
+            caller_uid: 1000,
             gid: 1000,
             hostname: "agent",
             hosts: "127.0.0.1 localhost\n",
@@ -337,7 +409,12 @@ mod tests {
             passwd: PASSWD,
             group: "me:x:1000:\n",
             tool_cache: None,
+            binaries: None,
+            session: None,
             custom: &[],
+            allow_write: None,
+            redacted: &[],
+            secrets: &[],
             hide: &[],
             scratch: Path::new("/var/lib/awf/run"),
             run: "r1",
@@ -354,6 +431,7 @@ mod tests {
             let directory = path.extension().is_none();
             exists.then(|| Found { link, real: path.to_owned(), directory })
         })
+        .unwrap()
     }
 
     fn through(mount_point: &str, work: &str) -> Sharing {

@@ -72,6 +72,24 @@ pub enum MountOp {
         /// Path in the sandbox.
         target: PathBuf,
     },
+    /// Show other content in place of a file, if it is there. The agent owns what it sees, may replace
+    /// it by renaming, as git does, and keeps it for itself.
+    Replace {
+        /// Path in the sandbox.
+        target: PathBuf,
+        /// The whole of it.
+        content: String,
+    },
+    /// Keep a part of what a later [`Self::Freeze`] makes read-only as it is.
+    Spare {
+        /// Path in the sandbox.
+        target: PathBuf,
+    },
+    /// Make what is mounted at a place read-only.
+    Freeze {
+        /// Path in the sandbox.
+        target: PathBuf,
+    },
     /// Fresh `/proc`.
     Proc,
     /// Fresh `/sys`.
@@ -146,6 +164,11 @@ impl fmt::Display for MountOp {
                 write!(f, "{} (library for one-shot tokens)", target.display())
             }
             Self::Hide { target } => write!(f, "{} (hidden)", target.display()),
+            Self::Replace { target, .. } => {
+                write!(f, "{} (without its credentials)", target.display())
+            }
+            Self::Spare { target } => write!(f, "{} (stays writable)", target.display()),
+            Self::Freeze { target } => write!(f, "{} (read-only from here on)", target.display()),
             Self::Proc => f.write_str("/proc (own processes only)"),
             Self::Sysfs => f.write_str("/sys (read-only)"),
             Self::Cgroup2 => f.write_str("/sys/fs/cgroup (own cgroup, read-only)"),
@@ -166,6 +189,35 @@ impl MountOp {
             Sharing::Direct => {
                 Some(format!("Unix sockets of the host in {target} are reachable for the agent"))
             }
+        }
+    }
+
+    /// What of the host it shows, and where.
+    pub fn shown(&self) -> Option<(&Path, &Path)> {
+        match self {
+            Self::Bind { source, target, .. } | Self::Shared { source, target, .. } => {
+                Some((source, target))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where it puts a mount of files, the host's or its own.
+    pub fn place(&self) -> Option<&Path> {
+        match self {
+            Self::Bind { target, .. }
+            | Self::Shared { target, .. }
+            | Self::Tmpfs { target, .. }
+            | Self::Directory { target } => Some(target),
+            _ => None,
+        }
+    }
+
+    /// Whether the agent may change files of the host through it.
+    pub fn is_writable(&self) -> bool {
+        match self {
+            Self::Bind { access, .. } | Self::Shared { access, .. } => *access != Access::ReadOnly,
+            _ => false,
         }
     }
 

@@ -18,10 +18,13 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{self, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setresgid, setresuid, setsid};
+use nix::unistd::{
+    AccessFlags, Gid, Uid, access, dup2_stderr, dup2_stdin, dup2_stdout, setresgid, setresuid,
+    setsid,
+};
 
 use super::init::Probe;
-use super::spec::{AgentSpec, Resource, Text};
+use super::spec::{AgentSpec, Need, Resource, Text};
 use super::wire::{self, Notice, Order};
 use super::{one_shot, reaper, seccomp, stdio, sys};
 
@@ -143,6 +146,10 @@ fn getuids() -> [Uid; 3] {
 /// Become the command. Returns only if that fails, with the shell's codes: 127 not found, 126
 /// found but not executable.
 fn execute(spec: &AgentSpec) -> ExitCode {
+    if let Some(need) = spec.needs.iter().find(|need| !is_there(need, spec)) {
+        drop(writeln!(io::stderr(), "awf: {} is missing: {}", need.program, need.why));
+        return ExitCode::from(127);
+    }
     let Some(Text(program)) = spec.argv.first() else { return ExitCode::from(127) };
     let reason = match replace(program, spec) {
         Ok(never) => match never {},
@@ -151,6 +158,16 @@ fn execute(spec: &AgentSpec) -> ExitCode {
     // The terminal or pipe of the command is all that is left to speak to.
     drop(writeln!(io::stderr(), "awf: {}: {}", program.display(), reason.desc()));
     ExitCode::from(if matches!(reason, Errno::ENOENT | Errno::ENOTDIR) { 127 } else { 126 })
+}
+
+/// Whether the command could execute it.
+fn is_there(need: &Need, spec: &AgentSpec) -> bool {
+    let more = need.places.iter().map(|place| place.join(&need.program));
+    let more = more.map(|path| path.into_os_string().as_bytes().to_vec());
+    candidates(need.program.as_ref(), spec).into_iter().chain(more).any(|path| {
+        let path = Path::new(OsStr::from_bytes(&path));
+        path.is_file() && access(path, AccessFlags::X_OK).is_ok()
+    })
 }
 
 fn replace(program: &OsStr, spec: &AgentSpec) -> nix::Result<std::convert::Infallible> {

@@ -14,6 +14,7 @@ pub mod init;
 mod kernel_fs;
 mod mount;
 mod one_shot;
+mod places;
 mod process;
 mod reaper;
 mod root;
@@ -28,7 +29,7 @@ use std::path::Path;
 
 pub use agent::{Agent, AgentError, Message, adopt, resize, start, window_of};
 pub use process::Process;
-pub use spec::{AgentSpec, Resource, Rlimit, Text, Window};
+pub use spec::{AgentSpec, Need, Resource, Rlimit, Text, Window};
 pub use stdio::inspect;
 pub use wire::Exit;
 

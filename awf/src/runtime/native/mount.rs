@@ -139,6 +139,11 @@ pub(super) fn restrict(fd: BorrowedFd<'_>, place: &Path, attributes: u64) -> io:
     }
 }
 
+/// The same for the mount that `fd` is the root of.
+pub(super) fn restrict_fd(fd: BorrowedFd<'_>, attributes: u64) -> io::Result<()> {
+    restrict(fd, Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd())), attributes)
+}
+
 /// As `mount_setattr`, by mount(2): that one sets every attribute, so those it has are set again.
 fn remount(fd: BorrowedFd<'_>, place: &Path, attributes: u64) -> io::Result<()> {
     // The four attributes have the same bits in statvfs(3), mount(2) and mount_setattr(2).

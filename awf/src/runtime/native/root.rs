@@ -48,14 +48,16 @@ pub(super) struct Root<'a> {
     /// User namespace that describes how owners are translated.
     idmap: Option<BorrowedFd<'a>>,
     /// `SCRATCH/root`
-    staging: PathBuf,
+    pub(super) staging: PathBuf,
     /// `SCRATCH/root/host`, the sandbox's `/`.
     pub(super) host: OwnedFd,
     /// Device numbers of file systems made here; only in these may a target be created.
     own: Vec<u64>,
     /// Mounts of the host with translated owners, by mount point.
     layers: BTreeMap<PathBuf, PathBuf>,
-    built: Built,
+    /// How many files the agent sees otherwise than they are.
+    pub(super) replaced: usize,
+    pub(super) built: Built,
 }
 
 /// Build the root and enter it. Afterwards nothing of the host is reachable by any path.
@@ -85,13 +87,13 @@ impl<'a> Root<'a> {
         private_dir(&staging)?;
         let top = Mount::tmpfs(0o755, (0, 0), None, mnt::PLAIN).context("create a tmpfs")?;
         top.attach(open(&staging)?.as_fd()).context("attach the new root")?;
-        for name in ["host", "old", "empty", "layers", "private"] {
+        for name in ["host", "old", "empty", "layers", "lower", "private"] {
             mkdirat(&top, name, Mode::from_bits_truncate(0o755))?;
         }
         let host = open(&staging.join("host"))?;
         let own = vec![device(host.as_fd())?];
         let built = Built { warnings: Vec::new(), shared: Vec::new() };
-        Ok(Self { spec, idmap, staging, host, own, layers: BTreeMap::new(), built })
+        Ok(Self { spec, idmap, staging, host, own, layers: BTreeMap::new(), replaced: 0, built })
     }
 
     fn apply(&mut self, op: &MountOp) -> Result<()> {
@@ -107,6 +109,9 @@ impl<'a> Root<'a> {
             MountOp::File { target, content } => self.file(target, content.as_bytes()),
             MountOp::OneShotLibrary { target } => self.file(target, one_shot::BYTES),
             MountOp::Hide { target } => self.hide(target),
+            MountOp::Replace { target, content } => self.replace(target, content),
+            MountOp::Spare { target } => self.spare(target),
+            MountOp::Freeze { target } => self.freeze(target),
             MountOp::Proc => self.proc(),
             MountOp::Sysfs => self.sysfs(),
             MountOp::Cgroup2 => self.cgroup2(),
@@ -160,7 +165,8 @@ impl<'a> Root<'a> {
             Sharing::Through { mount_point, work } => {
                 let layer = if *access == Access::Own { self.layer(mount_point) } else { None };
                 let layer = layer.as_deref().unwrap_or(mount_point);
-                self.through((source, work), mount_point, layer)
+                let lower = self.lower(source, target)?;
+                self.through((source, work), mount_point, (layer, &lower))
             }
             Sharing::Onto if *access == Access::ReadOnly => {
                 self.onto(source, mnt::PLAIN | mnt::READ_ONLY)
@@ -171,6 +177,10 @@ impl<'a> Root<'a> {
         let reason = match overlay {
             Ok(mount) => {
                 self.attach(&mount, target)?;
+                if *sharing == Sharing::Onto && *access != Access::ReadOnly {
+                    // What is created there is in memory.
+                    self.own.push(device(mount.as_fd())?);
+                }
                 self.built.shared.push(mount);
                 return Ok(());
             }
@@ -196,13 +206,12 @@ impl<'a> Root<'a> {
         &self,
         (source, work): (&Path, &Path),
         mount_point: &Path,
-        layer: &Path,
+        (layer, lower): (&Path, &OwnedFd),
     ) -> Result<Mount> {
         private_dir(work)?;
         let inside = |path: &Path| -> Result<OwnedFd> {
             open(&layer.join(path.strip_prefix(mount_point).context("path outside its mount")?))
         };
-        let lower = open(&self.staging.join("empty"))?;
         let (upper, work) = (inside(source)?, inside(work)?);
         Mount::overlay(lower.as_fd(), upper.as_fd(), work.as_fd(), mnt::PLAIN)
             .context("overlayfs refuses the directory")
@@ -350,7 +359,7 @@ impl<'a> Root<'a> {
     }
 }
 
-fn open(path: &Path) -> Result<OwnedFd> {
+pub(super) fn open(path: &Path) -> Result<OwnedFd> {
     openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
         .with_context(|| format!("open {}", path.display()))
 }

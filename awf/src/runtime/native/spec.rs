@@ -18,6 +18,8 @@ pub struct AgentSpec {
     pub argv: Vec<Text>,
     /// The whole environment; nothing is inherited from the loader.
     pub env: Vec<(Text, Text)>,
+    /// What must be there for it; if something is missing, the exit code is 127.
+    pub needs: Vec<Need>,
     /// Working directory inside the sandbox. If it cannot be entered, the command starts in `/`.
     pub cwd: PathBuf,
     /// User the command runs as. Never 0.
@@ -40,6 +42,17 @@ pub struct AgentSpec {
     /// agent's as root's. For an `awf` called by the real root, whose files the agent could not
     /// touch otherwise.
     pub map_root: bool,
+}
+
+/// A program without which the command makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// Its name.
+    pub program: String,
+    /// Directories in which it may be besides those of `PATH`.
+    pub places: Vec<PathBuf>,
+    /// What the user is told if it is missing.
+    pub why: String,
 }
 
 /// Size of a terminal, in characters.
