@@ -58,7 +58,15 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
                 Exit::SetUp.into()
             })
         }
-        request => report(request.map_err(Into::into).and_then(obey)).into(),
+        request => {
+            let is_run = matches!(request, Ok(Request::Run(_)));
+            let exit = report(request.map_err(Into::into).and_then(obey));
+            // As in the original: wrong usage is no run.
+            if is_run && exit != Exit::Usage {
+                speech::last_word(exit);
+            }
+            exit.into()
+        }
     }
 }
 
@@ -87,17 +95,16 @@ fn obey(request: Request) -> Result<Exit> {
             let outcome = runtime.block_on(session::run(plan));
             // A thread may still wait for terminal input; the process must not wait for it.
             runtime.shutdown_background();
-            let exit = outcome?;
-            speech::last_word(exit);
-            Ok(exit)
+            outcome
         }
     }
 }
 
 /// Says what is wrong with a configuration file, or what the user should know about it.
 fn check_config(name: &str) -> Result<Exit> {
-    speech::begin(cli::LogLevel::Info);
-    for notice in cli::config::check(name, &Caller::inspect()?)? {
+    let caller = Caller::inspect()?;
+    speech::begin(cli::LogLevel::Info, &caller.env);
+    for notice in cli::config::check(name, &caller)? {
         tracing::warn!("{notice}");
     }
     speech::print(&format!("{name}: ok\n"))?;
@@ -132,7 +139,7 @@ fn workers() -> Result<tokio::runtime::Runtime> {
 fn decide(args: &Args, privileged: bool) -> Result<Plan> {
     let caller = Caller::inspect()?;
     let settings = Settings::resolve(args, &caller)?;
-    speech::begin(settings.log_level);
+    speech::begin(settings.log_level, &caller.env);
     if privileged {
         host::privilege::ensure_root(&caller)?;
     }

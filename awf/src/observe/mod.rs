@@ -10,3 +10,4 @@ pub mod kernel;
 pub mod processes;
 pub mod calls;
 pub mod report;
+pub mod redact;

@@ -34,6 +34,7 @@ use crate::relay::capacity;
 use crate::runtime::docker::{self, Docker, Engine, Left};
 use crate::runtime::native::watch::Blocked;
 use crate::runtime::{Ground, Native, Prepared, Runtime as _};
+use crate::speech::{SUCCESS, waiting};
 use command::{Signals, supervise};
 use guard::Enforcement;
 use logs::Leaving;
@@ -51,6 +52,7 @@ pub async fn run(plan: Plan) -> Result<Exit> {
     for notice in &plan.notices {
         tracing::warn!("{notice}");
     }
+    tracing::info!("{}", report::allowed(&plan.allowed));
     plan.standing.satisfies(plan.profile)?;
     let looking = plan.standing.clone().look_apart().context("start to look at the kernel")?;
     let mut signals = Signals::catch()?;
@@ -67,10 +69,12 @@ pub async fn run(plan: Plan) -> Result<Exit> {
         }
         None => None,
     };
+    waiting::begin("Starting the sandbox");
     let run_dir = RunDir::acquire(&plan.paths.run, owned(&plan))?;
     let outcome = match logs::prepare(&plan) {
         Ok(()) => {
             let outcome = confine_and_run(&plan, (looking, engine.clone()), &mut signals).await;
+            waiting::begin("Cleaning up");
             if let Some(engine) = engine {
                 engine.settle().await;
             }
@@ -85,6 +89,7 @@ pub async fn run(plan: Plan) -> Result<Exit> {
     for error in run_dir.release() {
         tracing::warn!("clean up: {error}");
     }
+    waiting::end();
     outcome
 }
 
@@ -254,6 +259,12 @@ async fn prove_and_run(
         return Ok(exit);
     }
     let terminal = prepared.terminal.take().map(Terminal::join).transpose()?;
+    waiting::end();
+    let started = "Containers started successfully";
+    match &plan.containers {
+        Some(_) => tracing::info!(target: SUCCESS, "{started}"),
+        None => tracing::info!(target: SUCCESS, "{started} (native: a sandbox and no container)"),
+    }
     tracing::info!("Executing agent command...");
     let mut running = prepared.start(confined).await?;
     let demand = squid.demand();
@@ -276,12 +287,12 @@ async fn prove_and_run(
 /// Says how it ended, what was denied, and what is missing in the record.
 fn tell(plan: &Plan, exit: Exit, account: &Account) {
     match exit.code() {
-        0 => tracing::info!("Command completed successfully"),
+        0 => tracing::info!(target: SUCCESS, "Command completed successfully"),
         code => {
             for line in report::denials(&account.tally, &plan.allowed, &plan.services) {
                 tracing::warn!("{line}");
             }
-            tracing::info!("Command completed with exit code: {code}");
+            tracing::warn!("Command completed with exit code: {code}");
         }
     }
     if account.lost > 0 {
