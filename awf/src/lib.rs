@@ -37,6 +37,7 @@ use cli::{Args, Request, RuntimeChoice, Settings};
 use enforce::prove;
 use exit::Exit;
 use host::{Caller, DaemonError, Host};
+use observe::audit::{self, Audit};
 use plan::{Draw, Plan};
 use proxy::Ports;
 
@@ -83,16 +84,16 @@ fn obey(request: Request) -> Result<Exit> {
         Request::Init(_) | Request::Hold { .. } => Ok(Exit::SetUp),
         Request::Say(text) => speech::print(&text).map(|()| Exit::Agent(0)),
         Request::Plan(args) => {
-            let plan = decide(&args, false)?;
-            speech::print(&format!("{:#}\n", plan.explain())).map(|()| Exit::Agent(0))
+            let (_plan, audit) = decide(&args, false)?;
+            speech::print(&format!("{:#}\n", audit.plan)).map(|()| Exit::Agent(0))
         }
         Request::Predownload(args) => predownload(*args),
         Request::CheckConfig(name) => check_config(&name),
         Request::Run(args) => {
-            let plan = decide(&args, true)?;
+            let (plan, audit) = decide(&args, true)?;
             let runtime = workers()?;
             // On this very thread: the kernel ties the sandbox's life to the thread that starts it.
-            let outcome = runtime.block_on(session::run(plan));
+            let outcome = runtime.block_on(session::run(plan, &audit));
             // A thread may still wait for terminal input; the process must not wait for it.
             runtime.shutdown_background();
             outcome
@@ -116,7 +117,7 @@ fn predownload(mut args: Args) -> Result<Exit> {
     args.runtime = Some("docker".to_owned());
     // Without a command there is nothing to decide about, and any will do.
     args.command = vec!["true".to_owned()];
-    let plan = decide(&args, true)?;
+    let (plan, _audit) = decide(&args, true)?;
     let containers = plan.containers.context("the Docker runtime has containers")?;
     let engine = runtime::docker::Engine::of(&containers.daemon)?;
     workers()?.block_on(runtime::docker::images::obtain(&engine, &containers))?;
@@ -136,7 +137,7 @@ fn workers() -> Result<tokio::runtime::Runtime> {
 }
 
 /// The pure part of a run, and becoming root where it must be.
-fn decide(args: &Args, privileged: bool) -> Result<Plan> {
+fn decide(args: &Args, privileged: bool) -> Result<(Plan, Audit)> {
     let caller = Caller::inspect()?;
     let settings = Settings::resolve(args, &caller)?;
     speech::begin(settings.log_level, &caller.env);
@@ -155,7 +156,12 @@ fn decide(args: &Args, privileged: bool) -> Result<Plan> {
         host.daemon = Some(daemon);
     }
     let draw = draw()?;
-    Ok(Plan::make(&settings, &host, &draw)?)
+    let mut plan = Plan::make(&settings, &host, &draw)?;
+    if let (Some(containers), true) = (&mut plan.containers, audit::is_diagnostic(&settings)) {
+        containers.stay_until_removed();
+    }
+    let audit = Audit::of(&settings, &host, &plan);
+    Ok((plan, audit))
 }
 
 /// Draws a run's id, key and ports.

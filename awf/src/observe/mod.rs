@@ -11,3 +11,5 @@ pub mod processes;
 pub mod calls;
 pub mod report;
 pub mod redact;
+pub mod manifest;
+pub mod audit;

@@ -6,6 +6,7 @@
 
 pub mod run_dir;
 mod command;
+mod diagnostics;
 mod guard;
 pub mod logs;
 mod service;
@@ -25,6 +26,7 @@ use crate::doors::Doors;
 use crate::enforce::profile::Looking;
 use crate::enforce::{Cgroup, Links, Object, prove};
 use crate::exit::Exit;
+use crate::observe::audit::Audit;
 use crate::observe::report;
 use crate::plan::Plan;
 use crate::plan::mounts::MountOp;
@@ -36,6 +38,7 @@ use crate::runtime::native::watch::Blocked;
 use crate::runtime::{Ground, Native, Prepared, Runtime as _};
 use crate::speech::{SUCCESS, waiting};
 use command::{Signals, supervise};
+use diagnostics::Diagnostics;
 use guard::Enforcement;
 use logs::Leaving;
 use run_dir::{Owned, RunDir};
@@ -48,7 +51,7 @@ const SOON: Duration = Duration::from_millis(100);
 const LAST_PROCESS: Duration = Duration::from_secs(2);
 
 /// Runs the plan and gives the exit code of awf.
-pub async fn run(plan: Plan) -> Result<Exit> {
+pub async fn run(plan: Plan, audit: &Audit) -> Result<Exit> {
     for notice in &plan.notices {
         tracing::warn!("{notice}");
     }
@@ -71,9 +74,12 @@ pub async fn run(plan: Plan) -> Result<Exit> {
     };
     waiting::begin("Starting the sandbox");
     let run_dir = RunDir::acquire(&plan.paths.run, owned(&plan))?;
-    let outcome = match logs::prepare(&plan) {
+    let outcome = match logs::prepare(&plan, audit) {
         Ok(()) => {
-            let outcome = confine_and_run(&plan, (looking, engine.clone()), &mut signals).await;
+            let mut seen = Diagnostics::new(&plan, audit);
+            let ground = (looking, engine.clone());
+            let outcome = confine_and_run(&plan, ground, &mut signals, &mut seen).await;
+            seen.leave(&outcome, engine.as_ref()).await;
             waiting::begin("Cleaning up");
             if let Some(engine) = engine {
                 engine.settle().await;
@@ -149,6 +155,7 @@ async fn confine_and_run(
     plan: &Plan,
     (looking, engine): (Looking, Option<Engine>),
     signals: &mut Signals,
+    seen: &mut Diagnostics<'_>,
 ) -> Result<Exit> {
     let began = Instant::now();
     // Loading is mostly the kernel's verifier at work; doors and cgroups are made meanwhile.
@@ -188,6 +195,7 @@ async fn confine_and_run(
             Ok(prepared) => {
                 tracing::debug!("sandbox at its gate after {:?}", began.elapsed());
                 drop(host_socket);
+                seen.see_sandbox(prepared.first());
                 let enforcement = Enforcement { links: &links, agent, proxy, profile };
                 prove_and_run(plan, prepared, &mut service, signals, (enforcement, &squid)).await
             }
@@ -204,6 +212,7 @@ async fn confine_and_run(
         );
     }
     let account = service.stop(squid).await;
+    seen.see_end(agent, &account);
     if let Ok(exit) = &outcome {
         tell(plan, *exit, &account);
     }

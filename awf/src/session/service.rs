@@ -32,6 +32,19 @@ const PROOF_PATIENCE: Duration = Duration::from_secs(5);
 /// How long cut connections may take to end, and denials to reach Squid's log.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// The kernel's counters under the names that a reader sees.
+const COUNTED: [(&str, Counter); 9] = [
+    ("pass", Counter::Pass),
+    ("lead_transparent", Counter::LeadTransparent),
+    ("lead_proxy", Counter::LeadProxy),
+    ("lead_name", Counter::LeadName),
+    ("lead_service", Counter::LeadService),
+    ("refuse", Counter::Refuse),
+    ("drop_packet", Counter::DropPacket),
+    ("guard_refuse", Counter::GuardRefuse),
+    ("record_lost", Counter::RecordLost),
+];
+
 /// The loader's tasks for one agent.
 pub(super) struct Service {
     journal: Arc<Journal>,
@@ -52,6 +65,8 @@ pub(super) struct Account {
     pub(super) tally: Tally,
     /// Records that are missing, in user space and in the kernel.
     pub(super) lost: u64,
+    /// What the programs counted.
+    pub(super) counters: Vec<(&'static str, u64)>,
 }
 
 impl Service {
@@ -146,7 +161,8 @@ impl Service {
         }
         self.doors.iter().for_each(JoinHandle::abort);
         let (tally, lost) = self.journal.close();
-        Account { tally, lost: lost + count(&self.counts, Counter::RecordLost) }
+        let counters = COUNTED.map(|(name, counter)| (name, count(&self.counts, counter))).to_vec();
+        Account { tally, lost: lost + count(&self.counts, Counter::RecordLost), counters }
     }
 }
 

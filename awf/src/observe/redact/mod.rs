@@ -73,9 +73,8 @@ impl Redactor {
             Value::String(text) => self.text(&text).into(),
             Value::Array(items) => items.into_iter().map(|item| self.value(item)).collect(),
             Value::Object(members) => {
-                let redacted = |(name, member): (String, Value)| {
-                    (self.by_value(&name), self.value(member))
-                };
+                let redacted =
+                    |(name, member): (String, Value)| (self.by_value(&name), self.value(member));
                 Value::Object(members.into_iter().map(redacted).collect())
             }
             other => other,
@@ -131,12 +130,19 @@ mod tests {
     #[test]
     fn credentials_of_every_source_are_known() {
         let known = redactor(
-            &[("GH_TOKEN", "caller-canary"), ("OTEL_EXPORTER_OTLP_HEADERS", "x-k=header-canary,a=b")],
+            &[
+                ("GH_TOKEN", "caller-canary"),
+                ("OTEL_EXPORTER_OTLP_HEADERS", "x-k=header-canary,a=b"),
+            ],
             &["-e", "DB_PASSWORD=option-canary", "--", "curl --token command-canary"],
         );
-        for canary in
-            ["caller-canary", "header-canary", "option-canary", "command-canary", "0123456789abcdef"]
-        {
+        for canary in [
+            "caller-canary",
+            "header-canary",
+            "option-canary",
+            "command-canary",
+            "0123456789abcdef",
+        ] {
             assert_eq!(known.text(&format!("a {canary}b")), "a [REDACTED]b");
         }
         assert_eq!(known.text("a=b"), "a=b");
@@ -159,7 +165,8 @@ mod tests {
 
     #[test]
     fn a_longer_credential_leaves_no_rest_behind_a_shorter_one() {
-        let known = redactor(&[("A_KEY", "canary-one"), ("B_KEY", "canary-one-and-more")], &["true"]);
+        let known =
+            redactor(&[("A_KEY", "canary-one"), ("B_KEY", "canary-one-and-more")], &["true"]);
         assert_eq!(known.text("canary-one-and-more canary-one"), "[REDACTED] [REDACTED]");
     }
 

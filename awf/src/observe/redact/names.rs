@@ -78,9 +78,15 @@ mod tests {
         ] {
             assert!(is_credential(name), "{name}");
         }
-        for name in
-            ["PATH", "GITHUB_PATH", "GIT_AUTHOR_NAME", "AWF_HOST_PATH", "HOME", "COMPASS", "MCP_GATEWAY_HOST_DOMAIN"]
-        {
+        for name in [
+            "PATH",
+            "GITHUB_PATH",
+            "GIT_AUTHOR_NAME",
+            "AWF_HOST_PATH",
+            "HOME",
+            "COMPASS",
+            "MCP_GATEWAY_HOST_DOMAIN",
+        ] {
             assert!(!is_credential(name), "{name}");
         }
     }

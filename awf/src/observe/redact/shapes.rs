@@ -159,7 +159,8 @@ mod tests {
         ] {
             assert_eq!(hide(&format!("a '{token}' b")), "a '[REDACTED]' b", "{token}");
         }
-        for innocent in ["task-force-of-the-city", "ghp_short", "sk-x", "https://example.com/a?b=c"] {
+        for innocent in ["task-force-of-the-city", "ghp_short", "sk-x", "https://example.com/a?b=c"]
+        {
             assert_eq!(hide(innocent), innocent);
         }
     }
@@ -173,7 +174,10 @@ mod tests {
         check("x-api-key: abc\nHost: a", "x-api-key: [REDACTED]\nHost: a");
         check("Cookie: a=b; c=d", "Cookie: [REDACTED]");
         check("https://u:p@example.com/x", "https://[REDACTED]@example.com/x");
-        check("https://e.com/?a=1&access_token=abc&b=2", "https://e.com/?a=1&access_token=[REDACTED]&b=2");
+        check(
+            "https://e.com/?a=1&access_token=abc&b=2",
+            "https://e.com/?a=1&access_token=[REDACTED]&b=2",
+        );
         check("Authorization: Bearer $TOKEN", "Authorization: Bearer $TOKEN");
     }
 
@@ -190,7 +194,11 @@ mod tests {
         check("x --api-key='a b' y", "x --api-key=[REDACTED] y", &["a b"]);
         check("curl -u ada:pw https://e.com", "curl -u ada:[REDACTED] https://e.com", &["pw"]);
         check("DB_PASSWORD=pw NAME=x run", "DB_PASSWORD=[REDACTED] NAME=x run", &["pw"]);
-        check("git clone https://x:tok@e.com/r", "git clone https://[REDACTED]@e.com/r", &["x:tok", "tok"]);
+        check(
+            "git clone https://x:tok@e.com/r",
+            "git clone https://[REDACTED]@e.com/r",
+            &["x:tok", "tok"],
+        );
         check("TOKEN=$OTHER run", "TOKEN=$OTHER run", &[]);
         check("echo keys and tokens", "echo keys and tokens", &[]);
     }
