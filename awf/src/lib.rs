@@ -25,6 +25,7 @@ pub mod runtime;
 pub mod observe;
 pub mod session;
 pub mod exit;
+pub mod doctor;
 mod diagnosis;
 mod speech;
 
@@ -89,6 +90,7 @@ fn obey(request: Request) -> Result<Exit> {
         }
         Request::Predownload(args) => predownload(*args),
         Request::CheckConfig(name) => check_config(&name),
+        Request::Doctor { json } => examine(json),
         Request::Run(args) => {
             let (plan, audit) = decide(&args, true)?;
             let runtime = workers()?;
@@ -110,6 +112,16 @@ fn check_config(name: &str) -> Result<Exit> {
     }
     speech::print(&format!("{name}: ok\n"))?;
     Ok(Exit::Agent(0))
+}
+
+/// Says what this machine lacks.
+fn examine(json: bool) -> Result<Exit> {
+    let caller = Caller::inspect()?;
+    speech::begin(cli::LogLevel::Info, &caller.env);
+    speech::waiting::begin("Looking at this machine");
+    let report = doctor::examine(caller)?;
+    speech::print(&if json { report.json() } else { report.to_string() })?;
+    Ok(report.exit())
 }
 
 /// Obtains the images of the Docker runtime.

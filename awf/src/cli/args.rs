@@ -26,6 +26,11 @@ pub enum Request {
     Predownload(Box<Args>),
     /// Check a configuration file, and stop.
     CheckConfig(String),
+    /// Say what this machine lacks, and stop.
+    Doctor {
+        /// As JSON.
+        json: bool,
+    },
     /// Be the first process inside the sandbox; in a container, wait at this socket for the loader, which lives as long as
     /// this file is locked.
     Init(Option<(PathBuf, PathBuf)>),
@@ -48,7 +53,7 @@ pub enum Request {
     name = "awf",
     version,
     override_usage = "awf [options] -- command...\n       awf plan [options] -- command...\n       \
-                      awf predownload [options]\n       awf config check FILE | schema",
+                      awf predownload [options]\n       awf config check FILE | schema\n       awf doctor [--json]",
     args_conflicts_with_subcommands = true,
     args_override_self = true
 )]
@@ -72,6 +77,13 @@ enum Verb {
         /// What to do.
         #[command(subcommand)]
         verb: ConfigVerb,
+    },
+    /// Say what a run needs, whether this machine has it, and the command that helps. Ends with 0 if a run is possible, else
+    /// with 1
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// First process inside the sandbox; started by awf itself
     #[command(hide = true)]
@@ -127,6 +139,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, U
         }
         Some(Verb::Config { verb: ConfigVerb::Check { file } }) => Ok(Request::CheckConfig(file)),
         Some(Verb::Config { verb: ConfigVerb::Schema }) => Ok(Request::Say(config::schema_text())),
+        Some(Verb::Doctor { json }) => Ok(Request::Doctor { json }),
         Some(Verb::Init { gate, alive }) => Ok(Request::Init(gate.zip(alive))),
         Some(Verb::Hold { alive, messages, program }) => {
             Ok(Request::Hold { alive, messages, program })
@@ -289,6 +302,11 @@ mod tests {
             (args.allow_domains.as_deref(), args.command),
             (Some("b"), vec!["x".into(), "-y".into()])
         );
+        assert_eq!(ask(&["doctor"]).unwrap(), Request::Doctor { json: false });
+        assert_eq!(ask(&["doctor", "--json"]).unwrap(), Request::Doctor { json: true });
+        assert_eq!(run_args(&["--", "doctor"]).command, ["doctor"]);
+        assert!(refusal(&["doctor", "--fix"]).starts_with("unknown option '--fix'"));
+        assert!(said(&["--help"]).contains("awf doctor [--json]"));
         assert_eq!(ask(&["init"]).unwrap(), Request::Init(None));
         let gate = Some(("/s".into(), "/a".into()));
         assert_eq!(ask(&["init", "/s", "/a"]).unwrap(), Request::Init(gate));
