@@ -16,6 +16,7 @@ use super::service::Account;
 use crate::enforce::Cgroup;
 use crate::exit::Exit;
 use crate::observe::audit::{Audit, PLAN};
+use crate::observe::redact::Redactor;
 use crate::plan::Plan;
 use crate::runtime::docker::Engine;
 
@@ -45,6 +46,11 @@ impl<'a> Diagnostics<'a> {
     /// Nothing yet.
     pub(super) fn new(plan: &'a Plan, audit: &'a Audit) -> Self {
         Self { plan, audit, seen: Vec::new() }
+    }
+
+    /// For what else is written.
+    pub(super) fn redactor(&self) -> Redactor {
+        self.audit.redactor.clone()
     }
 
     /// Looks at a sandbox that waits at its gate.
@@ -96,7 +102,7 @@ impl<'a> Diagnostics<'a> {
     pub(super) async fn leave(mut self, outcome: &Result<Exit>, engine: Option<&Engine>) {
         let state = match outcome {
             Ok(Exit::Agent(0)) => return,
-            Ok(exit) => format!("{} \n", exit.code()),
+            Ok(exit) => format!("{}\n", exit.code()),
             Err(error) => format!("{} {error:#}\n", crate::diagnosis::exit_of(error).code()),
         };
         if !self.audit.diagnostic {
@@ -113,7 +119,9 @@ impl<'a> Diagnostics<'a> {
         self.note("awf-squid.log", last_lines(&self.plan.paths.logs.join("cache.log")));
         self.note(PLAN, format!("{:#}\n", self.audit.plan));
         match self.write() {
-            Ok(()) => tracing::info!("Diagnostics: {}", self.directory().display()),
+            Ok(()) => {
+                tracing::info!("Diagnostics are in the directory diagnostics of the audit files");
+            }
             Err(error) => tracing::warn!("diagnostics could not be left: {error:#}"),
         }
     }
@@ -169,7 +177,7 @@ fn last_lines(path: &Path) -> String {
     };
     let lines: Vec<&str> = text.lines().collect();
     let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
-    last.iter().map(|line| format!("{line}\n")).collect()
+    last.iter().flat_map(|line| [line, "\n"]).collect()
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl Leaving {
                 continue;
             }
             match keep(directory, &paths.tmp, name, number) {
-                Ok(kept) => tracing::debug!("{name} kept in {}", kept.display()),
+                Ok(kept) => tracing::info!("{name} kept in {}", kept.display()),
                 // The only copy stays where it is.
                 Err(error) => {
                     tracing::warn!("logs stay in {}: {error}", directory.display());

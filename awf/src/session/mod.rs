@@ -180,7 +180,7 @@ async fn confine_and_run(
 
     let squid = start_squid(plan, engine.as_ref());
     let namespace = doors.namespace.try_clone().context("keep the agent's namespace")?;
-    let mut service = Service::start(plan, &mut object, doors, &squid)?;
+    let mut service = Service::start(plan, &mut object, doors, &squid, seen.redactor())?;
 
     // Another run may hold the name; then that run's socket is what the probe must not reach.
     let host_socket = SocketAddr::from_abstract_name(prove::attempts::HOST_SOCKET)
@@ -269,11 +269,9 @@ async fn prove_and_run(
     }
     let terminal = prepared.terminal.take().map(Terminal::join).transpose()?;
     waiting::end();
-    let started = "Containers started successfully";
-    match &plan.containers {
-        Some(_) => tracing::info!(target: SUCCESS, "{started}"),
-        None => tracing::info!(target: SUCCESS, "{started} (native: a sandbox and no container)"),
-    }
+    let native = plan.containers.is_none().then_some(" (native: a sandbox and no container)");
+    let kind = native.unwrap_or_default();
+    tracing::info!(target: SUCCESS, "Containers started successfully{kind}");
     tracing::info!("Executing agent command...");
     let mut running = prepared.start(confined).await?;
     let demand = squid.demand();

@@ -19,6 +19,7 @@ use crate::doors::names::NameTable;
 use crate::enforce::{Cgroup, Object, Profile, prove};
 use crate::observe::journal::{Journal, Tally};
 use crate::observe::kernel::{Counts, Known, Reader, count};
+use crate::observe::redact::Redactor;
 use crate::observe::{calls, names};
 use crate::plan::{Plan, addresses};
 use crate::policy::{Policy, Scheme, Services};
@@ -76,9 +77,10 @@ impl Service {
         object: &mut Object,
         doors: Doors,
         squid: &Squid,
+        redactor: Redactor,
     ) -> Result<Self> {
-        let journal =
-            Journal::open(Arc::from(plan.id.as_str()), &plan.paths.logs.join("egress.jsonl"))?;
+        let (run, file) = (Arc::from(plan.id.as_str()), plan.paths.logs.join("egress.jsonl"));
+        let journal = Journal::open_without(redactor, run, &file)?;
         let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX);
         let names = Arc::new(names.context("make the table of names")?);
         let policy = Arc::new(plan.policy.clone());

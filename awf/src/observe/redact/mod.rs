@@ -52,7 +52,11 @@ impl Redactor {
         let long = values.into_iter().filter(|value| value.trim().len() >= SHORTEST);
         let forms: BTreeSet<String> = long.flat_map(|value| forms::of(&value)).collect();
         // The longest first, so that no rest of a longer credential stays behind a shorter one.
-        let build = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(forms);
+        // In any case: a name that is asked for is written in lower case.
+        let build = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .ascii_case_insensitive(true)
+            .build(forms);
         // It fails beyond 2 GiB of patterns, more than an environment holds (execve(2)).
         Self { values: build.ok() }
     }
@@ -78,6 +82,14 @@ impl Redactor {
                 Value::Object(members.into_iter().map(redacted).collect())
             }
             other => other,
+        }
+    }
+
+    /// A line of ASCII without known credentials, at the pace of the record.
+    pub fn line(&self, line: Vec<u8>) -> Vec<u8> {
+        match (&self.values, std::str::from_utf8(&line)) {
+            (Some(values), Ok(text)) if values.is_match(text) => self.by_value(text).into_bytes(),
+            _ => line,
         }
     }
 
