@@ -25,6 +25,7 @@ pub mod runtime;
 pub mod observe;
 pub mod session;
 pub mod exit;
+pub mod doctor;
 mod diagnosis;
 mod speech;
 
@@ -37,6 +38,7 @@ use cli::{Args, Request, RuntimeChoice, Settings};
 use enforce::prove;
 use exit::Exit;
 use host::{Caller, DaemonError, Host};
+use observe::audit::{self, Audit};
 use plan::{Draw, Plan};
 use proxy::Ports;
 
@@ -58,7 +60,15 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
                 Exit::SetUp.into()
             })
         }
-        request => report(request.map_err(Into::into).and_then(obey)).into(),
+        request => {
+            let is_run = matches!(request, Ok(Request::Run(_)));
+            let exit = report(request.map_err(Into::into).and_then(obey));
+            // As in the original: wrong usage is no run.
+            if is_run && exit != Exit::Usage {
+                speech::last_word(exit);
+            }
+            exit.into()
+        }
     }
 }
 
@@ -75,33 +85,43 @@ fn obey(request: Request) -> Result<Exit> {
         Request::Init(_) | Request::Hold { .. } => Ok(Exit::SetUp),
         Request::Say(text) => speech::print(&text).map(|()| Exit::Agent(0)),
         Request::Plan(args) => {
-            let plan = decide(&args, false)?;
-            speech::print(&format!("{:#}\n", plan.explain())).map(|()| Exit::Agent(0))
+            let (_plan, audit) = decide(&args, false)?;
+            speech::print(&format!("{:#}\n", audit.plan)).map(|()| Exit::Agent(0))
         }
         Request::Predownload(args) => predownload(*args),
         Request::CheckConfig(name) => check_config(&name),
+        Request::Doctor { json } => examine(json),
         Request::Run(args) => {
-            let plan = decide(&args, true)?;
+            let (plan, audit) = decide(&args, true)?;
             let runtime = workers()?;
             // On this very thread: the kernel ties the sandbox's life to the thread that starts it.
-            let outcome = runtime.block_on(session::run(plan));
+            let outcome = runtime.block_on(session::run(plan, &audit));
             // A thread may still wait for terminal input; the process must not wait for it.
             runtime.shutdown_background();
-            let exit = outcome?;
-            speech::last_word(exit);
-            Ok(exit)
+            outcome
         }
     }
 }
 
 /// Says what is wrong with a configuration file, or what the user should know about it.
 fn check_config(name: &str) -> Result<Exit> {
-    speech::begin(cli::LogLevel::Info);
-    for notice in cli::config::check(name, &Caller::inspect()?)? {
+    let caller = Caller::inspect()?;
+    speech::begin(cli::LogLevel::Info, &caller.env);
+    for notice in cli::config::check(name, &caller)? {
         tracing::warn!("{notice}");
     }
     speech::print(&format!("{name}: ok\n"))?;
     Ok(Exit::Agent(0))
+}
+
+/// Says what this machine lacks.
+fn examine(json: bool) -> Result<Exit> {
+    let caller = Caller::inspect()?;
+    speech::begin(cli::LogLevel::Info, &caller.env);
+    speech::waiting::begin("Looking at this machine");
+    let report = doctor::examine(caller)?;
+    speech::print(&if json { report.json() } else { report.to_string() })?;
+    Ok(report.exit())
 }
 
 /// Obtains the images of the Docker runtime.
@@ -109,7 +129,7 @@ fn predownload(mut args: Args) -> Result<Exit> {
     args.runtime = Some("docker".to_owned());
     // Without a command there is nothing to decide about, and any will do.
     args.command = vec!["true".to_owned()];
-    let plan = decide(&args, true)?;
+    let (plan, _audit) = decide(&args, true)?;
     let containers = plan.containers.context("the Docker runtime has containers")?;
     let engine = runtime::docker::Engine::of(&containers.daemon)?;
     workers()?.block_on(runtime::docker::images::obtain(&engine, &containers))?;
@@ -129,10 +149,10 @@ fn workers() -> Result<tokio::runtime::Runtime> {
 }
 
 /// The pure part of a run, and becoming root where it must be.
-fn decide(args: &Args, privileged: bool) -> Result<Plan> {
+fn decide(args: &Args, privileged: bool) -> Result<(Plan, Audit)> {
     let caller = Caller::inspect()?;
     let settings = Settings::resolve(args, &caller)?;
-    speech::begin(settings.log_level);
+    speech::begin(settings.log_level, &caller.env);
     if privileged {
         host::privilege::ensure_root(&caller)?;
     }
@@ -149,7 +169,12 @@ fn decide(args: &Args, privileged: bool) -> Result<Plan> {
         host.daemon = Some(daemon);
     }
     let draw = draw()?;
-    Ok(Plan::make(&settings, &host, &draw)?)
+    let mut plan = Plan::make(&settings, &host, &draw)?;
+    if let (Some(containers), true) = (&mut plan.containers, audit::is_diagnostic(&settings)) {
+        containers.stay_until_removed();
+    }
+    let audit = Audit::of(&settings, &host, &plan);
+    Ok((plan, audit))
 }
 
 /// Draws a run's id, key and ports.

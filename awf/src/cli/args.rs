@@ -27,6 +27,11 @@ pub enum Request {
     Predownload(Box<Args>),
     /// Check a configuration file, and stop.
     CheckConfig(String),
+    /// Say what this machine lacks, and stop.
+    Doctor {
+        /// As JSON.
+        json: bool,
+    },
     /// Be the first process inside the sandbox; in a container, wait at this socket for the loader, which lives as long as
     /// this file is locked.
     Init(Option<(PathBuf, PathBuf)>),
@@ -49,7 +54,8 @@ pub enum Request {
     name = "awf",
     version,
     override_usage = "awf [options] -- command...\n       awf plan [options] -- command...\n       \
-                      awf predownload [options]\n       awf config check FILE | schema\n       awf completions SHELL | man",
+                      awf predownload [options]\n       awf config check FILE | schema\n       awf doctor [--json]\n       \
+                      awf completions SHELL | man",
     args_conflicts_with_subcommands = true,
     args_override_self = true
 )]
@@ -84,6 +90,13 @@ enum Verb {
     /// Print the reference of options and keys
     #[command(hide = true)]
     Options,
+    /// Say what a run needs, whether this machine has it, and the command that helps. Ends with 0 if a run is possible, else
+    /// with 1
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// First process inside the sandbox; started by awf itself
     #[command(hide = true)]
     Init {
@@ -141,6 +154,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, U
         Some(Verb::Completions { shell }) => Ok(Request::Say(reference::completions(shell))),
         Some(Verb::Man) => Ok(Request::Say(reference::manual())),
         Some(Verb::Options) => Ok(Request::Say(reference::options())),
+        Some(Verb::Doctor { json }) => Ok(Request::Doctor { json }),
         Some(Verb::Init { gate, alive }) => Ok(Request::Init(gate.zip(alive))),
         Some(Verb::Hold { alive, messages, program }) => {
             Ok(Request::Hold { alive, messages, program })
@@ -307,6 +321,11 @@ mod tests {
             (args.allow_domains.as_deref(), args.command),
             (Some("b"), vec!["x".into(), "-y".into()])
         );
+        assert_eq!(ask(&["doctor"]).unwrap(), Request::Doctor { json: false });
+        assert_eq!(ask(&["doctor", "--json"]).unwrap(), Request::Doctor { json: true });
+        assert_eq!(run_args(&["--", "doctor"]).command, ["doctor"]);
+        assert!(refusal(&["doctor", "--fix"]).starts_with("unknown option '--fix'"));
+        assert!(said(&["--help"]).contains("awf doctor [--json]"));
         assert_eq!(ask(&["init"]).unwrap(), Request::Init(None));
         let gate = Some(("/s".into(), "/a".into()));
         assert_eq!(ask(&["init", "/s", "/a"]).unwrap(), Request::Init(gate));

@@ -4,6 +4,8 @@
 //! described. Knows no default values, and what a value means is said elsewhere: [`super::settings`]
 //! does. What the original had and awf answers in one sentence is in [`super::legacy`].
 
+use serde::Serialize;
+
 use super::config::FileOnly;
 use super::legacy::LegacyOption;
 use super::origin::Origins;
@@ -21,7 +23,7 @@ pub(super) const RUN: &str = "Run and logs";
 pub(super) const CONTAINERS: &str = "Containers";
 
 /// The options of a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize)]
 pub struct Args {
     /// File with values for options that are not on the command line, in YAML or JSON; - is
     /// standard input. See `awf config schema`
@@ -53,6 +55,7 @@ pub struct Args {
 
     /// Options of what inspects and forwards.
     #[command(flatten)]
+    #[serde(flatten)]
     pub proxy: ProxyArgs,
 
     /// Let the command reach ports 80 and 443 of this machine, as `host.docker.internal`
@@ -93,10 +96,12 @@ pub struct Args {
 
     /// Options of the API proxy.
     #[command(flatten)]
+    #[serde(flatten)]
     pub api: ApiArgs,
 
     /// Limits of the API proxy.
     #[command(flatten)]
+    #[serde(flatten)]
     pub budgets: BudgetArgs,
 
     /// Show a file or directory of this machine in the sandbox, `rw` unless `ro` is said; `$NAME`
@@ -197,27 +202,32 @@ pub struct Args {
 
     /// What the original had and awf answers in one sentence.
     #[arg(skip)]
+    #[serde(skip)]
     pub legacy: Vec<LegacyOption>,
 
     /// What only the configuration file can say.
     #[arg(skip)]
+    #[serde(skip)]
     pub file: FileOnly,
 
     /// Where values come from that were not typed.
     #[arg(skip)]
+    #[serde(skip)]
     pub origins: Origins,
 
     /// Words of the command before `--`; only a command without options can be written there.
     #[arg(hide = true)]
+    #[serde(skip)]
     pub words: Vec<String>,
 
     /// The command. One word is a line for the shell, several are a program and its arguments
     #[arg(last = true, value_name = "COMMAND")]
+    #[serde(skip)]
     pub command: Vec<String>,
 }
 
 /// Where the API proxy sends requests that carry the caller's keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize)]
 pub struct ApiArgs {
     /// Server that gets the key of `OPENAI_API_KEY` [default: `OPENAI_API_TARGET`, else
     /// api.openai.com]. It is added to the allowed domains, like those of the next four
@@ -277,7 +287,7 @@ pub struct ApiArgs {
 }
 
 /// How names are found, what is looked into and through whom it goes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize)]
 pub struct ProxyArgs {
     /// Name servers that the proxy asks, as addresses separated by commas [default: those of this
     /// machine]
@@ -319,7 +329,7 @@ pub struct ProxyArgs {
 }
 
 /// How much the command may ask of the providers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize)]
 pub struct BudgetArgs {
     /// Requests a minute to each provider [default: none, 600 if another rate is given]
     #[arg(long, value_name = "NUMBER", help_heading = BUDGETS, allow_hyphen_values = true)]

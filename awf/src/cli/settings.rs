@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::api_targets::ApiTargets;
 use super::domains::{self, DomainEntry};
+use super::effective::Effective;
 use super::files::Files;
 use super::images::Images;
 use super::inspection::Inspection;
@@ -92,6 +93,8 @@ pub struct Settings {
     pub command: String,
     /// Where values come from that were not typed.
     pub origins: Origins,
+    /// Every option's value, and who spoke for it.
+    pub effective: Effective,
     /// What the user should be told once.
     pub notices: Vec<String>,
 }
@@ -206,6 +209,7 @@ impl Settings {
             images,
             command,
             origins: args.origins.clone(),
+            effective: Effective::of(args, &caller.env),
             notices,
         })
     }
@@ -221,7 +225,6 @@ fn unbuilt(args: &Args) -> Result<(), UsageError> {
         ("--upstream-proxy", proxy.upstream_proxy.is_some()),
         ("--difc-proxy-host", proxy.difc_proxy_host.is_some()),
         ("--difc-proxy-ca-cert", proxy.difc_proxy_ca_cert.is_some()),
-        ("--diagnostic-logs", args.diagnostic_logs),
         ("--openai-api-auth-header", api.openai_api_auth_header.is_some()),
         ("--anthropic-api-auth-header", api.anthropic_api_auth_header.is_some()),
         ("--openai-base-url-env", api.openai_base_url_env.is_some()),
@@ -357,6 +360,7 @@ mod tests {
             images: images(),
             command: "true".to_owned(),
             origins: Origins::default(),
+            effective: resolve(&[]).unwrap().effective,
             notices: Vec::new(),
         };
         assert_eq!(resolve(&[]).unwrap(), expected);

@@ -19,8 +19,9 @@ use std::io;
 use std::iter;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use caps::Capability;
 use nix::unistd;
@@ -36,7 +37,7 @@ const ELEVATED: &str = "AWF_ELEVATED";
 const ANCESTORS: usize = 3;
 
 /// Why awf could not become root.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum PrivilegeError {
     /// No sudo on this machine.
     #[error("awf needs root and sudo is not installed; run awf as root or install sudo")]
@@ -72,38 +73,62 @@ pub enum PrivilegeError {
     #[error("start awf again through sudo: {source}; run awf as root")]
     Start {
         /// What the kernel said.
-        source: io::Error,
+        source: Arc<io::Error>,
+    },
+}
+
+/// How awf becomes root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It is.
+    Here,
+    /// Through a sudo that does not ask.
+    Sudo {
+        /// That sudo.
+        sudo: PathBuf,
+        /// This program.
+        program: PathBuf,
     },
 }
 
 /// Returns if this process is root. Otherwise replaces it by itself under `sudo -n`, with the same
 /// arguments; [`Caller::inspect`] finds the same environment there.
 pub fn ensure_root(caller: &Caller) -> Result<(), PrivilegeError> {
+    match way(caller)? {
+        Way::Here => Ok(()),
+        Way::Sudo { sudo, program } => {
+            let args: Vec<OsString> = env::args_os().skip(1).collect();
+            Err(start(elevated(&sudo, &program).args(args).exec()))
+        }
+    }
+}
+
+fn start(source: io::Error) -> PrivilegeError {
+    PrivilegeError::Start { source: Arc::new(source) }
+}
+
+/// Finds the way, and goes no step of it.
+pub fn way(caller: &Caller) -> Result<Way, PrivilegeError> {
     if caller.euid == 0 {
-        return has_capabilities();
+        return has_capabilities().map(|()| Way::Here);
     }
     if caller.env.contains_key(ELEVATED) || before_sudo().is_some() {
         return Err(PrivilegeError::StillUnprivileged { euid: caller.euid });
     }
     let sudo = machine::find_program("sudo", &caller.search_path, &["/usr/bin"])
         .ok_or(PrivilegeError::NoSudo)?;
-    let program = env::current_exe().map_err(|source| PrivilegeError::Start { source })?;
+    let program = env::current_exe().map_err(start)?;
     // Ask first, because sudo's own exit code would be lost in awf's. With the program itself: a
     // sudoers file that allows awf need not allow anything else.
-    let probe = elevated(&sudo, &program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| PrivilegeError::Start { source })?;
+    let probe =
+        elevated(&sudo, &program).arg("--version").stdin(Stdio::null()).output().map_err(start)?;
     if !probe.status.success() {
         let reason = String::from_utf8_lossy(&probe.stderr);
         let reason = reason.lines().next().map_or_else(|| probe.status.to_string(), str::to_owned);
         let (user, program) = (caller.user.clone(), program.display().to_string());
         return Err(PrivilegeError::Refused { reason, user, program });
     }
-    let args: Vec<OsString> = env::args_os().skip(1).collect();
-    let source = elevated(&sudo, &program).args(args).exec();
-    Err(PrivilegeError::Start { source })
+    Ok(Way::Sudo { sudo, program })
 }
 
 /// What a run needs of root: programs and namespaces, the agent's network, its user, its files, its end.

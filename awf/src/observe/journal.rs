@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::record::{Layer, Record, Verdict};
+use super::redact::Redactor;
 
 /// Records that may wait for the disk. At some 500 bytes each it bounds the memory of a flood to 4 MiB.
 const QUEUE: usize = 8192;
@@ -68,6 +69,11 @@ pub struct Denial {
 impl Journal {
     /// Opens a record in a file that exists already (with the wanted owner and mode).
     pub fn open(run: Arc<str>, file: &Path) -> Result<Arc<Self>> {
+        Self::open_without(Redactor::default(), run, file)
+    }
+
+    /// The same; no line gets a credential that the redactor knows, such as one in a name that was asked for.
+    pub fn open_without(redactor: Redactor, run: Arc<str>, file: &Path) -> Result<Arc<Self>> {
         let file = File::options()
             .append(true)
             .open(file)
@@ -77,7 +83,7 @@ impl Journal {
         let lost_by_writer = Arc::clone(&lost);
         let writer = thread::Builder::new()
             .name("awf-journal".into())
-            .spawn(move || write_all(&records, file, &lost_by_writer))
+            .spawn(move || write_all(&records, file, &redactor, &lost_by_writer))
             .context("start the thread that writes the record")?;
         Ok(Arc::new(Self {
             run,
@@ -193,12 +199,12 @@ impl Tally {
 }
 
 /// Flushes whenever the queue is empty, so that a reader sees an attempt at once and a flood is written in blocks.
-fn write_all(records: &Receiver<Record>, file: File, lost: &AtomicU64) {
+fn write_all(records: &Receiver<Record>, file: File, redactor: &Redactor, lost: &AtomicU64) {
     let mut out = BufWriter::new(file);
     while let Ok(record) = records.recv() {
         let mut next = Some(record);
         while let Some(record) = next {
-            if write_one(&mut out, &record).is_err() {
+            if write_one(&mut out, redactor, &record).is_err() {
                 lost.fetch_add(1, Ordering::Relaxed);
             }
             next = records.try_recv().ok();
@@ -209,8 +215,12 @@ fn write_all(records: &Receiver<Record>, file: File, lost: &AtomicU64) {
     }
 }
 
-fn write_one(out: &mut BufWriter<File>, record: &Record) -> std::io::Result<()> {
-    out.write_all(&record.to_line()?)
+fn write_one(
+    out: &mut BufWriter<File>,
+    redactor: &Redactor,
+    record: &Record,
+) -> std::io::Result<()> {
+    out.write_all(&redactor.line(record.to_line()?))
 }
 
 /// Turns the kernel's monotonic times into dates.

@@ -10,3 +10,6 @@ pub mod kernel;
 pub mod processes;
 pub mod calls;
 pub mod report;
+pub mod redact;
+pub mod manifest;
+pub mod audit;

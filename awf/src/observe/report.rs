@@ -34,10 +34,7 @@ pub fn denials(tally: &Tally, allowed: &[String], services: &Services) -> Vec<St
     if named.len() > NAMED {
         lines.push(format!("  ... and {} more; see egress.jsonl", named.len() - NAMED));
     }
-    lines.push(match allowed {
-        [] => "Allowed domains: (none)".to_owned(),
-        allowed => format!("Allowed domains: {}", allowed.join(", ")),
-    });
+    lines.push(self::allowed(allowed));
     let missing: Vec<&str> = named
         .iter()
         .filter(|(denial, _count)| {
@@ -50,6 +47,14 @@ pub fn denials(tally: &Tally, allowed: &[String], services: &Services) -> Vec<St
         lines.push(format!("To allow them: --allow-domains \"{list}\""));
     }
     lines
+}
+
+/// What may be reached, in the words that tools look for.
+pub fn allowed(domains: &[String]) -> String {
+    match domains {
+        [] => "Allowed domains: (none)".to_owned(),
+        domains => format!("Allowed domains: {}", domains.join(", ")),
+    }
 }
 
 fn line(denial: &Denial, count: u64, services: &Services) -> String {

@@ -132,6 +132,17 @@ impl Containers {
     }
 }
 
+impl Containers {
+    /// Lets them outlive their processes until the run removes them, so that their end can be looked at.
+    pub fn stay_until_removed(&mut self) {
+        for container in [&mut self.agent, &mut self.proxy] {
+            if let Some(host) = &mut container.body.host_config {
+                host.auto_remove = Some(false);
+            }
+        }
+    }
+}
+
 /// The daemon that the run uses, if any, and the line that says so.
 pub fn choose(settings: &Settings, host: &Host) -> Result<(Option<Daemon>, String), DaemonError> {
     let native = |why: &str| (None, format!("native ({why})"));

@@ -366,11 +366,12 @@ fn note_acl(id: impl fmt::Display) -> String {
 }
 
 /// The name of the ACL that holds a rule's list.
-fn acl(rule: Rule) -> String {
+pub(crate) fn acl(rule: Rule) -> String {
     rule.to_string().replace('-', "_")
 }
 
-fn regexes(names: &Names) -> String {
+/// A pattern's expression on each line.
+pub(crate) fn regexes(names: &Names) -> String {
     lines(names.patterns().map(regex))
 }
 
@@ -379,7 +380,7 @@ fn lines(items: impl Iterator<Item = String>) -> String {
 }
 
 /// Names with the leading dot that makes Squid match subdomains too.
-fn suffixes(names: &Names) -> String {
+pub(crate) fn suffixes(names: &Names) -> String {
     lines(names.plain().map(|name| format!(".{name}")))
 }
 

@@ -33,7 +33,7 @@ pub fn raise() -> Result<()> {
 }
 
 /// Connections that may be served at a time.
-pub(super) fn connections() -> usize {
+pub fn connections() -> usize {
     let soft = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _hard)| soft);
     let connections = soft.saturating_sub(OWN) / EACH;
     usize::try_from(connections.min(CONNECTIONS)).unwrap_or_default()

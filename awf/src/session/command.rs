@@ -48,10 +48,12 @@ impl Signals {
 
     /// Waits until awf is told to end, and says how it then ends. Other signals stay for the command.
     pub(super) async fn ending(&mut self) -> Exit {
-        tokio::select! {
-            _ = self.interrupt.recv() => Exit::Interrupted,
-            _ = self.terminate.recv() => Exit::Terminated,
-        }
+        let (signal, exit) = tokio::select! {
+            _ = self.interrupt.recv() => (Signal::SIGINT, Exit::Interrupted),
+            _ = self.terminate.recv() => (Signal::SIGTERM, Exit::Terminated),
+        };
+        tracing::info!("Received {signal}, cleaning up...");
+        exit
     }
 
     /// How awf ends if it was told to end already.

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use nix::unistd::{Gid, Uid, chown};
 use serde::{Deserialize, Serialize};
 
+use crate::observe::audit::{self, Audit};
 use crate::plan::Plan;
 use crate::plan::paths::Paths;
 
@@ -22,7 +23,7 @@ const RECORD: &str = "egress.jsonl";
 const NAMES: u64 = 1000;
 
 /// Makes the directories and files, and writes Squid's configuration.
-pub(super) fn prepare(plan: &Plan) -> Result<()> {
+pub(super) fn prepare(plan: &Plan, audit: &Audit) -> Result<()> {
     let paths = &plan.paths;
     for directory in [&paths.work, &paths.logs, &paths.audit] {
         make(directory, 0o755)?;
@@ -52,11 +53,26 @@ pub(super) fn prepare(plan: &Plan) -> Result<()> {
         }
         write(&path, content, (0o444, squid))?;
     }
-    for (name, content) in plan.squid.files.iter().filter(|(name, _content)| is_list(name)) {
-        write(&paths.audit.join(name), content, (0o644, plan.owner))?;
+    let mut made = Vec::new();
+    let written = audit.files.iter().try_for_each(|file| leave_file(file, plan, &mut made));
+    if written.is_err() {
+        // A run that does not begin leaves nothing.
+        for path in &made {
+            let _stays = fs::remove_file(path).is_err();
+        }
     }
-    let shown = plan.squid.conf.replace(&plan.key, "<key>");
-    write(&paths.audit.join("squid.conf"), &shown, (0o644, plan.owner))
+    written
+}
+
+/// Writes an audit file, and notes one that was not there before.
+fn leave_file(file: &audit::File, plan: &Plan, made: &mut Vec<PathBuf>) -> Result<()> {
+    let path = plan.paths.audit.join(&file.name);
+    if fs::symlink_metadata(&path).is_err() {
+        made.push(path.clone());
+    } else if file.keeps {
+        return Ok(());
+    }
+    write(&path, &file.text, (0o644, plan.owner))
 }
 
 /// What becomes of the logs at the end of a run, whoever ends it.
@@ -99,7 +115,7 @@ impl Leaving {
                 continue;
             }
             match keep(directory, &paths.tmp, name, number) {
-                Ok(kept) => tracing::debug!("{name} kept in {}", kept.display()),
+                Ok(kept) => tracing::info!("{name} kept in {}", kept.display()),
                 // The only copy stays where it is.
                 Err(error) => {
                     tracing::warn!("logs stay in {}: {error}", directory.display());
@@ -114,7 +130,7 @@ impl Leaving {
     pub(super) fn abandon(&self) {
         let paths = &self.paths;
         let logs = PROXY_LOGS.iter().chain([&RECORD]).map(|name| paths.logs.join(name));
-        for file in logs.chain([paths.audit.join("squid.conf")]) {
+        for file in logs {
             let is_empty = fs::symlink_metadata(&file).is_ok_and(|facts| facts.len() == 0);
             let _stays = is_empty && fs::remove_file(&file).is_err();
         }
@@ -155,11 +171,6 @@ fn keep(directory: &Path, beside: &Path, name: &str, number: u64) -> io::Result<
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Whether a file of Squid's configuration says what is allowed or blocked; the others are templates.
-fn is_list(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension == "list")
-}
-
 fn make(path: &Path, mode: u32) -> Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -184,7 +195,8 @@ fn create(path: &Path, mode: u32, owner: (u32, u32)) -> Result<File> {
     making().map_err(|error: io::Error| error).with_context(|| format!("make {}", path.display()))
 }
 
-fn write(path: &Path, content: &str, (mode, owner): (u32, (u32, u32))) -> Result<()> {
+/// Writes a file, in the place of what was there.
+pub(super) fn write(path: &Path, content: &str, (mode, owner): (u32, (u32, u32))) -> Result<()> {
     let mut file = create(path, mode, owner)?;
     file.set_len(0)
         .and_then(|()| file.write_all(content.as_bytes()))

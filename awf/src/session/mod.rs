@@ -6,6 +6,7 @@
 
 pub mod run_dir;
 mod command;
+mod diagnostics;
 mod guard;
 pub mod logs;
 mod service;
@@ -25,6 +26,7 @@ use crate::doors::Doors;
 use crate::enforce::profile::Looking;
 use crate::enforce::{Cgroup, Links, Object, prove};
 use crate::exit::Exit;
+use crate::observe::audit::Audit;
 use crate::observe::report;
 use crate::plan::Plan;
 use crate::plan::mounts::MountOp;
@@ -34,7 +36,9 @@ use crate::relay::{Inspect, capacity};
 use crate::runtime::docker::{self, Docker, Engine, Left};
 use crate::runtime::native::watch::Blocked;
 use crate::runtime::{Ground, Native, Prepared, Runtime as _};
+use crate::speech::{SUCCESS, waiting};
 use command::{Signals, supervise};
+use diagnostics::Diagnostics;
 use guard::Enforcement;
 use logs::Leaving;
 use run_dir::{Owned, RunDir};
@@ -47,10 +51,11 @@ const SOON: Duration = Duration::from_millis(100);
 const LAST_PROCESS: Duration = Duration::from_secs(2);
 
 /// Runs the plan and gives the exit code of awf.
-pub async fn run(plan: Plan) -> Result<Exit> {
+pub async fn run(plan: Plan, audit: &Audit) -> Result<Exit> {
     for notice in &plan.notices {
         tracing::warn!("{notice}");
     }
+    tracing::info!("{}", report::allowed(&plan.allowed));
     plan.standing.satisfies(plan.profile)?;
     let inspect = Inspect::start(&plan.inspection)?;
     let looking = plan.standing.clone().look_apart().context("start to look at the kernel")?;
@@ -68,12 +73,16 @@ pub async fn run(plan: Plan) -> Result<Exit> {
         }
         None => None,
     };
+    waiting::begin("Starting the sandbox");
     let run_dir = RunDir::acquire(&plan.paths.run, owned(&plan))?;
     let bundle = || inspect.publish(&plan.inspection.bundle).context("write the bundle");
-    let outcome = match logs::prepare(&plan).and_then(|()| bundle()) {
+    let outcome = match logs::prepare(&plan, audit).and_then(|()| bundle()) {
         Ok(()) => {
+            let mut seen = Diagnostics::new(&plan, audit);
             let begun = (looking, engine.clone(), inspect);
-            let outcome = confine_and_run(&plan, begun, &mut signals).await;
+            let outcome = confine_and_run(&plan, begun, &mut signals, &mut seen).await;
+            seen.leave(&outcome, engine.as_ref()).await;
+            waiting::begin("Cleaning up");
             if let Some(engine) = engine {
                 engine.settle().await;
             }
@@ -88,6 +97,7 @@ pub async fn run(plan: Plan) -> Result<Exit> {
     for error in run_dir.release() {
         tracing::warn!("clean up: {error}");
     }
+    waiting::end();
     outcome
 }
 
@@ -147,6 +157,7 @@ async fn confine_and_run(
     plan: &Plan,
     (looking, engine, inspect): (Looking, Option<Engine>, Inspect),
     signals: &mut Signals,
+    seen: &mut Diagnostics<'_>,
 ) -> Result<Exit> {
     let began = Instant::now();
     // Loading is mostly the kernel's verifier at work; doors and cgroups are made meanwhile.
@@ -174,7 +185,8 @@ async fn confine_and_run(
 
     let squid = start_squid(plan, engine.as_ref());
     let namespace = doors.namespace.try_clone().context("keep the agent's namespace")?;
-    let mut service = Service::start(plan, &mut object, doors, (&squid, inspect))?;
+    let redactor = seen.redactor();
+    let mut service = Service::start(plan, &mut object, doors, (&squid, inspect), redactor)?;
 
     // Another run may hold the name; then that run's socket is what the probe must not reach.
     let host_socket = SocketAddr::from_abstract_name(prove::attempts::HOST_SOCKET)
@@ -189,6 +201,7 @@ async fn confine_and_run(
             Ok(prepared) => {
                 tracing::debug!("sandbox at its gate after {:?}", began.elapsed());
                 drop(host_socket);
+                seen.see_sandbox(prepared.first());
                 let enforcement = Enforcement { links: &links, agent, proxy, profile };
                 prove_and_run(plan, prepared, &mut service, signals, (enforcement, &squid)).await
             }
@@ -205,6 +218,7 @@ async fn confine_and_run(
         );
     }
     let account = service.stop(squid).await;
+    seen.see_end(agent, &account);
     if let Ok(exit) = &outcome {
         tell(plan, *exit, &account);
     }
@@ -260,6 +274,10 @@ async fn prove_and_run(
         return Ok(exit);
     }
     let terminal = prepared.terminal.take().map(Terminal::join).transpose()?;
+    waiting::end();
+    let native = plan.containers.is_none().then_some(" (native: a sandbox and no container)");
+    let kind = native.unwrap_or_default();
+    tracing::info!(target: SUCCESS, "Containers started successfully{kind}");
     tracing::info!("Executing agent command...");
     let mut running = prepared.start(confined).await?;
     let demand = squid.demand();
@@ -282,12 +300,12 @@ async fn prove_and_run(
 /// Says how it ended, what was denied, and what is missing in the record.
 fn tell(plan: &Plan, exit: Exit, account: &Account) {
     match exit.code() {
-        0 => tracing::info!("Command completed successfully"),
+        0 => tracing::info!(target: SUCCESS, "Command completed successfully"),
         code => {
             for line in report::denials(&account.tally, &plan.allowed, &plan.services) {
                 tracing::warn!("{line}");
             }
-            tracing::info!("Command completed with exit code: {code}");
+            tracing::warn!("Command completed with exit code: {code}");
         }
     }
     if account.lost > 0 {

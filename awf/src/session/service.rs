@@ -19,6 +19,7 @@ use crate::doors::names::NameTable;
 use crate::enforce::{Cgroup, Object, Profile, prove};
 use crate::observe::journal::{Journal, Tally};
 use crate::observe::kernel::{Counts, Known, Reader, count};
+use crate::observe::redact::Redactor;
 use crate::observe::{calls, names};
 use crate::plan::{Plan, addresses};
 use crate::policy::{Policy, Scheme, Services};
@@ -31,6 +32,19 @@ use crate::runtime::native::watch::Blocked;
 const PROOF_PATIENCE: Duration = Duration::from_secs(5);
 /// How long cut connections may take to end, and denials to reach Squid's log.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The kernel's counters under the names that a reader sees.
+const COUNTED: [(&str, Counter); 9] = [
+    ("pass", Counter::Pass),
+    ("lead_transparent", Counter::LeadTransparent),
+    ("lead_proxy", Counter::LeadProxy),
+    ("lead_name", Counter::LeadName),
+    ("lead_service", Counter::LeadService),
+    ("refuse", Counter::Refuse),
+    ("drop_packet", Counter::DropPacket),
+    ("guard_refuse", Counter::GuardRefuse),
+    ("record_lost", Counter::RecordLost),
+];
 
 /// The loader's tasks for one agent.
 pub(super) struct Service {
@@ -52,6 +66,8 @@ pub(super) struct Account {
     pub(super) tally: Tally,
     /// Records that are missing, in user space and in the kernel.
     pub(super) lost: u64,
+    /// What the programs counted.
+    pub(super) counters: Vec<(&'static str, u64)>,
 }
 
 impl Service {
@@ -61,9 +77,10 @@ impl Service {
         object: &mut Object,
         doors: Doors,
         (squid, inspect): (&Squid, Inspect),
+        redactor: Redactor,
     ) -> Result<Self> {
-        let journal =
-            Journal::open(Arc::from(plan.id.as_str()), &plan.paths.logs.join("egress.jsonl"))?;
+        let (run, file) = (Arc::from(plan.id.as_str()), plan.paths.logs.join("egress.jsonl"));
+        let journal = Journal::open_without(redactor, run, &file)?;
         let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX);
         let names = Arc::new(names.context("make the table of names")?);
         let policy = Arc::new(plan.policy.clone());
@@ -146,7 +163,8 @@ impl Service {
         }
         self.doors.iter().for_each(JoinHandle::abort);
         let (tally, lost) = self.journal.close();
-        Account { tally, lost: lost + count(&self.counts, Counter::RecordLost) }
+        let counters = COUNTED.map(|(name, counter)| (name, count(&self.counts, counter))).to_vec();
+        Account { tally, lost: lost + count(&self.counts, Counter::RecordLost), counters }
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use super::command::Signals;
 use crate::runtime::native::{resize, window_of};
+use crate::speech;
 
 /// How long the last output of a command that was stopped is waited for.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
@@ -101,6 +102,7 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         if let Some(saved) = &self.saved {
             let _gone = tcsetattr(io::stdin(), SetArg::TCSADRAIN, saved).is_err();
+            speech::raw(false);
         }
     }
 }
@@ -126,5 +128,6 @@ fn raw_mode() -> nix::Result<Option<Termios>> {
     let mut raw = saved.clone();
     cfmakeraw(&mut raw);
     tcsetattr(&input, SetArg::TCSADRAIN, &raw)?;
+    speech::raw(true);
     Ok(Some(saved))
 }

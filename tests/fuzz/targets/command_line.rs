@@ -24,7 +24,13 @@ fuzz_target!(|bytes: &[u8]| {
                 Err(error) => is_presentable(&error.to_string()),
             }
         }
-        Ok(Request::CheckConfig(_) | Request::Init(_) | Request::Hold { .. } | Request::Say(_)) => {}
+        Ok(
+            Request::CheckConfig(_)
+            | Request::Doctor { .. }
+            | Request::Init(_)
+            | Request::Hold { .. }
+            | Request::Say(_),
+        ) => {}
         Err(error) => is_presentable(&error.to_string()),
     }
 });

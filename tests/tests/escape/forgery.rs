@@ -74,7 +74,8 @@ fn a_report_on_a_terminal_shows_no_control_characters_of_the_agent() {
     let outcome = Run::allowing("example.com").run(&line).failed();
     assert!(outcome.stderr.contains("203.0.115.77"), "{}", outcome.stderr);
     assert!(is_clean(&outcome.stderr), "{:?}", outcome.stderr);
-    let ours = |line: &str| line.starts_with("[INFO] ") || line.starts_with("[WARN] ");
+    let marks = ["[INFO] ", "[SUCCESS] ", "[WARN] ", "Process exiting with code: "];
+    let ours = |line: &str| marks.iter().any(|mark| line.starts_with(mark));
     assert!(outcome.stderr.lines().all(ours), "{:?}", outcome.stderr);
     told("report", End::Refused, true, NO_RECORD);
 }

@@ -142,6 +142,7 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--log-level", "loud"),
     ("--log-level", ""),
     ("--tty=yes", ""),
+    ("--diagnostic-logs=yes", ""),
     ("--env-all=yes", ""),
     ("--keep-containers=yes", ""),
     ("--no-such-option", ""),

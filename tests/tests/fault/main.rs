@@ -6,6 +6,7 @@
 
 mod bpf;
 mod broken;
+mod doctor;
 mod enforcement;
 mod faults;
 mod input;

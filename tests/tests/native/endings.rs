@@ -11,7 +11,7 @@ use crate::stage::Conversation;
 fn ends(line: &str, code: i32) {
     let outcome = Run::new().run(line);
     assert_eq!(outcome.code, code, "{line}: {outcome:#?}");
-    let last = format!("[INFO] Process exiting with code: {code}");
+    let last = format!("Process exiting with code: {code}");
     assert_eq!(outcome.stderr.lines().last(), Some(&*last), "{outcome:#?}");
 }
 
@@ -58,7 +58,9 @@ fn the_command_is_told_of_interrupt_and_termination() {
         running.signal(signal);
         let (said, stderr, ended) = running.end();
         assert_eq!((&*said, ended), ("told\n", Some(code)), "{stderr}");
-        let last = format!("[INFO] Process exiting with code: {code}");
+        let received = format!("[INFO] Received SIG{name}, cleaning up...");
+        assert!(stderr.lines().any(|line| line == received), "{stderr}");
+        let last = format!("Process exiting with code: {code}");
         assert_eq!(stderr.lines().last(), Some(&*last));
     }
 }

@@ -2,6 +2,7 @@
 
 mod stage;
 mod api_proxy;
+mod audit;
 mod calls;
 mod canary;
 mod confinement;

@@ -1,9 +1,11 @@
 //! What awf says: the lines that tools look for, the report, the plan, help.
 
-use std::fs;
-use std::process::Command;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::process::{Command, Stdio};
 
 use awf_tests::{Run, Scratch, awf};
+use nix::pty::openpty;
 use serde_json::Value;
 
 use crate::stage::{PYTHON, as_user, bare, complaint, open_to_all, text};
@@ -11,25 +13,32 @@ use crate::stage::{PYTHON, as_user, bare, complaint, open_to_all, text};
 #[test]
 fn the_lines_that_tools_look_for_are_there_in_order() {
     for (line, last) in [
-        ("true", "[INFO] Command completed successfully"),
-        ("exit 7", "[INFO] Command completed with exit code: 7"),
+        ("true", "[SUCCESS] Command completed successfully"),
+        ("exit 7", "[WARN] Command completed with exit code: 7"),
     ] {
-        let outcome = Run::new().run(&format!("echo between >&2; {line}"));
+        let outcome = Run::allowing("example.com").run(&format!("echo between >&2; {line}"));
         let lines: Vec<&str> = outcome.stderr.lines().collect();
         let at = |text: &str| {
             lines
                 .iter()
-                .position(|line| *line == text)
+                .position(|line| line.starts_with(text))
                 .unwrap_or_else(|| panic!("{text:?}: {outcome:#?}"))
         };
-        let exiting = format!("[INFO] Process exiting with code: {}", outcome.code);
-        let order =
-            [at("[INFO] Executing agent command..."), at("between"), at(last), at(&exiting)];
+        let order = [
+            at("[INFO] Allowed domains: example.com"),
+            at("[SUCCESS] Containers started successfully"),
+            at("[INFO] Executing agent command..."),
+            at("between"),
+            at(last),
+        ];
         assert!(order.is_sorted(), "{outcome:#?}");
-        let marked = |line: &&str| {
-            ["[DEBUG] ", "[INFO] ", "[WARN] ", "[ERROR] "].iter().any(|mark| line.starts_with(mark))
-        };
-        assert!(lines.iter().all(|line| marked(line) || *line == "between"), "{outcome:#?}");
+        let exiting = format!("Process exiting with code: {}", outcome.code);
+        assert_eq!(lines.last(), Some(&&*exiting), "{outcome:#?}");
+        let marks = ["[DEBUG] ", "[INFO] ", "[SUCCESS] ", "[WARN] ", "[ERROR] "];
+        let marked = |line: &&str| marks.iter().any(|mark| line.starts_with(mark));
+        let known = |line: &&str| *line == "between" || *line == exiting;
+        assert!(lines.iter().all(|line| marked(line) || known(line)), "{outcome:#?}");
+        assert!(!outcome.stderr.contains('\u{1b}'), "coloured for no terminal: {outcome:#?}");
         assert_eq!(outcome.stdout, "");
     }
 }
@@ -42,9 +51,11 @@ fn the_log_level_decides_what_is_said() {
             .run("curl -s https://denied.example.net/; exit 1")
             .stderr
     };
-    assert_eq!(said("error"), "");
+    let last = "Process exiting with code: 1\n";
+    assert_eq!(said("error"), last);
     let warnings = said("warn");
     assert!(warnings.contains("denied.example.net") && !warnings.contains("[INFO]"), "{warnings}");
+    assert!(!warnings.contains("[SUCCESS]") && warnings.ends_with(last), "{warnings}");
     assert!(said("debug").contains("[DEBUG] "));
 }
 
@@ -155,6 +166,7 @@ fn a_plan_is_json_and_changes_nothing() {
         "proxy_logs",
         "audit",
         "notices",
+        "origins",
     ] {
         assert!(!plan[key].is_null(), "{key}: {plan:#}");
     }
@@ -166,6 +178,75 @@ fn a_plan_is_json_and_changes_nothing() {
         0,
         "the plan made something"
     );
+}
+
+#[test]
+fn wrong_usage_is_no_run_and_a_failed_start_is_one() {
+    let scratch = Scratch::new("usage");
+    let say = |words: &[&str]| complaint(&bare(&scratch, words).output().expect("awf runs"));
+    let usage = say(&["--memory-limit", "much", "--", "true"]);
+    assert!(usage.starts_with("[ERROR] --memory-limit") && !usage.contains("Process"), "{usage}");
+    // `full` is refused on most machines, and where it is not, the run succeeds.
+    let started = say(&["--profile", "full", "--", "true"]);
+    let last = started.lines().last().expect("a line");
+    assert!(last.starts_with("Process exiting with code: "), "{started}");
+}
+
+/// What awf says on a terminal, its standard output and input being none.
+fn on_terminal(variables: &[(&str, &str)]) -> String {
+    let scratch = Scratch::new("colour");
+    let terminal = openpty(None, None).expect("a terminal");
+    let mut command = bare(&scratch, &["--", "true"]);
+    command.env_remove("NO_COLOR").env("TERM", "xterm").envs(variables.iter().copied());
+    let mut child =
+        command.stdout(Stdio::null()).stderr(terminal.slave).spawn().expect("awf starts");
+    // The command holds the last copy of the terminal's other side.
+    drop(command);
+    let mut screen = Vec::new();
+    // The end is EIO (`drivers/tty/pty.c`).
+    drop(File::from(terminal.master).read_to_end(&mut screen));
+    assert!(child.wait().expect("awf ends").success());
+    String::from_utf8(screen).expect("text")
+}
+
+#[test]
+fn lines_are_coloured_on_a_terminal_unless_somebody_minds() {
+    let screen = on_terminal(&[]);
+    for line in [
+        "\u{1b}[34m[INFO] Executing agent command...\u{1b}[39m",
+        "\u{1b}[32m[SUCCESS] Command completed successfully\u{1b}[39m",
+    ] {
+        assert!(screen.contains(line), "{screen:?}");
+    }
+    assert!(screen.ends_with("Process exiting with code: 0\r\n"), "{screen:?}");
+    for plain in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let screen = on_terminal(&[plain]);
+        assert!(screen.contains("[SUCCESS] Command"), "{screen:?}");
+        assert!(!screen.contains("\u{1b}[3"), "{plain:?}: {screen:?}");
+    }
+}
+
+#[test]
+fn a_plan_says_where_each_setting_comes_from() {
+    let scratch = Scratch::new("origins");
+    let file = scratch.path().join("awf.yml");
+    fs::write(&file, "network:\n  allowDomains: [example.com]\n").expect("write it");
+    let name = file.display().to_string();
+    let line = ["plan", "--config", &name, "--pids-limit", "50", "--", "true"];
+    let output = bare(&scratch, &line)
+        .env("ANTHROPIC_API_TARGET", "a.example.com")
+        .output()
+        .expect("awf runs");
+    let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for (option, value, from) in [
+        ("--allow-domains", "example.com", format!("{name}:2 network.allowDomains")),
+        ("--pids-limit", "50", "command line".to_owned()),
+        ("--anthropic-api-target", "a.example.com", "environment ANTHROPIC_API_TARGET".to_owned()),
+        ("--memory-limit", "6g", "default".to_owned()),
+    ] {
+        let said = &plan["origins"][option];
+        assert_eq!((&said["value"], &said["from"]), (&value.into(), &from.into()), "{option}");
+    }
 }
 
 #[test]

@@ -114,6 +114,14 @@ impl Engine {
         Ok(pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0))
     }
 
+    /// State and mounts of a container, for a reader.
+    pub async fn describe(&self, name: &str) -> Result<serde_json::Value> {
+        let found = timeout(REMOVAL, self.docker.inspect_container(name, None)).await;
+        let found = found.context("the daemon does not answer")?;
+        let found = found.map_err(|error| anyhow!(short(error))).context("look at a container")?;
+        Ok(serde_json::json!({"state": found.state, "mounts": found.mounts}))
+    }
+
     /// Removes every container of a run, and waits until they are gone.
     async fn remove(&self, run: &str, patience: Duration) -> Result<()> {
         let began = Instant::now();

@@ -3,25 +3,20 @@
 //! Takes the planned containers and what the daemon has, gives nothing but their presence. Must never pull what is there,
 //! or anything at all where the user said so.
 
-use std::io::IsTerminal as _;
-
 use anyhow::{Result, anyhow, bail};
 use bollard::body_full;
 use bollard::query_parameters::{BuildImageOptions, CreateImageOptions};
 use futures_util::StreamExt as _;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Engine;
 use crate::cli::Supply;
 use crate::host::daemon::{DaemonError, short};
 use crate::plan::containers::{Container, Containers};
+use crate::speech::waiting;
 
 /// The build files, as they stand in `containers/`.
 const AGENT_FILE: &str = include_str!("../../../../containers/agent/Dockerfile");
 const SQUID_FILE: &str = include_str!("../../../../containers/squid/Dockerfile");
-
-/// How often a progress line moves.
-const TICK: std::time::Duration = std::time::Duration::from_millis(120);
 
 /// Obtains every image that is missing.
 pub async fn obtain(engine: &Engine, containers: &Containers) -> Result<(), DaemonError> {
@@ -52,7 +47,7 @@ fn remedy(container: &Container, supply: Supply) -> &'static str {
 }
 
 async fn pull(engine: &Engine, image: &str) -> Result<()> {
-    let progress = progress(format!("pull {image}"));
+    waiting::begin(format!("pull {image}"));
     let options =
         CreateImageOptions { from_image: Some(image.to_owned()), ..CreateImageOptions::default() };
     let mut steps = engine.docker.create_image(Some(options), None, None);
@@ -61,15 +56,15 @@ async fn pull(engine: &Engine, image: &str) -> Result<()> {
         if let Some(error) = step.error_detail.and_then(|detail| detail.message) {
             bail!(error);
         }
-        progress.set_message(step.status.unwrap_or_default());
+        waiting::detail(step.status.unwrap_or_default());
     }
-    progress.finish_and_clear();
+    waiting::end();
     tracing::info!("Pulled {image}");
     Ok(())
 }
 
 async fn build(engine: &Engine, image: &str, file: &str) -> Result<()> {
-    let progress = progress(format!("build {image}"));
+    waiting::begin(format!("build {image}"));
     let options = BuildImageOptions {
         dockerfile: "Dockerfile".to_owned(),
         t: Some(image.to_owned()),
@@ -86,9 +81,9 @@ async fn build(engine: &Engine, image: &str, file: &str) -> Result<()> {
         }
         let text = step.stream.unwrap_or_default();
         said.push_str(&text);
-        progress.set_message(text.lines().last().unwrap_or_default().to_owned());
+        waiting::detail(text.lines().last().unwrap_or_default());
     }
-    progress.finish_and_clear();
+    waiting::end();
     tracing::info!("Built {image}");
     Ok(())
 }
@@ -101,17 +96,4 @@ fn archive(file: &str) -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     archive.append_data(&mut header, "Dockerfile", file.as_bytes())?;
     Ok(archive.into_inner()?)
-}
-
-/// On a terminal only: elsewhere it would fill a log.
-fn progress(what: String) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner().with_prefix(what);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} ({elapsed}) {wide_msg}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(TICK);
-    bar
 }
