@@ -156,8 +156,13 @@ unsafe fn by_shell(script: &CStr, argv: Strings, envp: Strings) -> i32 {
     let shell = c"/bin/sh";
     let mut place = argv;
     let mut count = 2;
-    // SAFETY: an array that ends with null; its first string, which is passed over, may be missing.
-    let next = |place: Strings| if place.is_null() { ptr::null() } else { unsafe { *place } };
+    let next = |place: Strings| {
+        if place.is_null() {
+            return ptr::null();
+        }
+        // SAFETY: an array that ends with null; its first string, which is passed over, may be missing.
+        unsafe { *place }
+    };
     if !next(place).is_null() {
         place = place.wrapping_add(1);
         while !next(place).is_null() {

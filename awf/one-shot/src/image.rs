@@ -1,7 +1,7 @@
 //! Whether a file that is to be executed loads this library: it must name a dynamic loader.
 //!
 //! Owns the reading of ELF headers and `#!` lines. Takes something that reads at an offset. What cannot be read or
-//! understood, binfmt_misc's formats included, counts as not loading it.
+//! understood, `binfmt_misc`'s formats included, counts as not loading it.
 
 use core::ffi::CStr;
 

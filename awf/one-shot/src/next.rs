@@ -58,6 +58,9 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
+/// Lies in this library.
+static HERE: u8 = 0;
+
 struct Search<'n> {
     name: &'n CStr,
     behind: bool,
@@ -78,7 +81,7 @@ unsafe extern "C" fn visit(object: *const Object, _size: usize, data: *mut c_voi
     // SAFETY: the loader passes an object that lives during the call.
     let object = unsafe { &*object };
     if !search.behind {
-        search.behind = object.holds((visit as *const ()).addr());
+        search.behind = object.holds(ptr::from_ref(&HERE).addr());
         return 0;
     }
     search.found = object.find(search.name).unwrap_or(0);

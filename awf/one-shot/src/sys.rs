@@ -58,7 +58,7 @@ pub(crate) const AT_EMPTY_PATH: i32 = 0x1000;
 /// # Safety
 /// As its manual page says for this number and these arguments.
 unsafe fn call(number: usize, arguments: [usize; 6]) -> Result<usize, i32> {
-    let [a, b, c, d, e, f] = arguments;
+    let [first, second, third, fourth, fifth, sixth] = arguments;
     let result: isize;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the kernel's convention: it changes rax, rcx, r11, and memory only as the call says, which is the caller's duty.
@@ -66,7 +66,8 @@ unsafe fn call(number: usize, arguments: [usize; 6]) -> Result<usize, i32> {
         asm!(
             "syscall",
             inlateout("rax") number => result,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            in("rdi") first, in("rsi") second, in("rdx") third,
+            in("r10") fourth, in("r8") fifth, in("r9") sixth,
             lateout("rcx") _, lateout("r11") _,
             options(nostack),
         );
@@ -76,8 +77,9 @@ unsafe fn call(number: usize, arguments: [usize; 6]) -> Result<usize, i32> {
     unsafe {
         asm!(
             "svc 0",
-            inlateout("x0") a => result,
-            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f, in("x8") number,
+            inlateout("x0") first => result,
+            in("x1") second, in("x2") third, in("x3") fourth,
+            in("x4") fifth, in("x5") sixth, in("x8") number,
             options(nostack),
         );
     };
@@ -107,7 +109,7 @@ impl File {
         let arguments = [wide(directory), path.as_ptr().addr(), flags, 0, 0, 0];
         // SAFETY: the path ends with a zero byte and lives during the call.
         let fd = unsafe { call(number::OPENAT, arguments) }?;
-        i32::try_from(fd).map(Self).map_err(|_| errno::ENOSYS)
+        i32::try_from(fd).map(Self).map_err(|_range| errno::ENOSYS)
     }
 
     /// Reads at an offset until the buffer is full or the file ends; gives what was read.
@@ -130,7 +132,7 @@ impl Drop for File {
 pub(crate) fn read_at(fd: i32, buffer: &mut [u8], offset: u64) -> Result<&[u8], i32> {
     let mut done = 0;
     while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        let position = usize::try_from(offset).map_err(|_| errno::ENOEXEC)?.wrapping_add(done);
+        let position = usize::try_from(offset).map_err(|_range| errno::ENOEXEC)?.wrapping_add(done);
         let arguments = [wide(fd), rest.as_mut_ptr().addr(), rest.len(), position, 0, 0];
         // SAFETY: the kernel writes at most `rest.len()` bytes to `rest`, which is borrowed exclusively.
         match unsafe { call(number::PREAD64, arguments) }? {

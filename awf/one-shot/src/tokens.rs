@@ -23,11 +23,13 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    const EMPTY: Self = Self {
-        name: AtomicPtr::new(ptr::null_mut()),
-        length: AtomicUsize::new(0),
-        value: AtomicPtr::new(ptr::null_mut()),
-    };
+    const fn empty() -> Self {
+        Self {
+            name: AtomicPtr::new(ptr::null_mut()),
+            length: AtomicUsize::new(0),
+            value: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
 
     fn name(&self) -> &'static [u8] {
         let (name, length) =
@@ -40,7 +42,7 @@ impl Slot {
     }
 }
 
-static SLOTS: [Slot; MAX_TOKENS] = [const { Slot::EMPTY }; MAX_TOKENS];
+static SLOTS: [Slot; MAX_TOKENS] = [const { Slot::empty() }; MAX_TOKENS];
 /// How many slots are in use; [`UNREAD`] before the list was read.
 static COUNT: AtomicUsize = AtomicUsize::new(UNREAD);
 const UNREAD: usize = usize::MAX;
@@ -59,10 +61,8 @@ impl Alone {
     fn wait() -> Self {
         let own = sys::process_id();
         loop {
-            let owner = match OWNER.compare_exchange(0, own, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => return Self,
-                Err(owner) => owner,
-            };
+            let free = OWNER.compare_exchange(0, own, Ordering::SeqCst, Ordering::SeqCst);
+            let Err(owner) = free else { return Self };
             if owner == own {
                 sys::give_way();
             } else if OWNER.compare_exchange(owner, own, Ordering::SeqCst, Ordering::SeqCst).is_ok()

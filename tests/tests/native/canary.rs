@@ -80,7 +80,7 @@ impl Canaries {
         let mut random = [0; 8];
         let mut source = fs::File::open("/dev/urandom").expect("random numbers");
         source.read_exact(&mut random).expect("random numbers");
-        Self { salt: random.iter().map(|byte| format!("{byte:02x}")).collect() }
+        Self { salt: format!("{:016x}", u64::from_le_bytes(random)) }
     }
 
     fn of(&self, kind: &str, name: &str) -> String {
