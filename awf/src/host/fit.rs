@@ -138,7 +138,7 @@ fn real(path: &Path) -> PathBuf {
     there.map_or_else(
         || path.to_owned(),
         |(above, real)| {
-            let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
+            let rest = path.strip_prefix(above).unwrap_or_else(|_outside| Path::new(""));
             real.join(rest).components().collect()
         },
     )

@@ -20,6 +20,8 @@
 //! - `AWF_ENSURE_USR_LOCAL_BIN`: the command sees the machine's `/usr/local/bin` itself.
 //! - `AWF_ONE_SHOT_TOKENS` and `LD_PRELOAD`, unless [`one_shot`] finds a token to guard.
 
+mod told;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -152,7 +154,7 @@ pub fn agent_environment(
     from_flags(settings, &mut variables, &mut notices);
     add_java_libraries(settings, host, &mut variables);
     variables.extend(last_word(settings, host));
-    variables.extend(opened(settings, services));
+    variables.extend(told::opened(settings, services));
     variables.extend(trusted(settings, inspection));
     let api = api_proxy::environment::variables(api, &host.caller.env, &variables);
     variables.extend(api.clone());
@@ -393,36 +395,8 @@ fn last_word(settings: &Settings, host: &Host) -> Variables {
     let chains = toolchains(host).map(|(name, value)| (format!("AWF_{name}"), value.to_owned()));
     facts.extend(chains);
     facts.extend(preflight::variables(&settings.command));
-    let said = &settings.files.identity;
-    let identity = [
-        ("HOME", said.home.as_deref().map(text)),
-        ("USER", said.user.clone()),
-        ("UID", said.uid.map(|uid| uid.to_string())),
-        ("GID", said.gid.map(|gid| gid.to_string())),
-    ];
-    let identity = identity.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    facts.extend(identity.map(|(name, value)| (format!("AWF_CHROOT_IDENTITY_{name}"), value)));
+    facts.extend(told::identity(settings));
     facts.into_iter().collect()
-}
-
-/// What the original tells of an opened machine, under its names.
-fn opened(settings: &Settings, services: &Services) -> Variables {
-    let is_open = services.at(addresses::HOST).is_some();
-    let Some(access) = settings.host_access.as_ref().filter(|_access| is_open) else {
-        return Variables::new();
-    };
-    let ports: Vec<String> = access.ports.iter().map(ToString::to_string).collect();
-    let services: Vec<String> = access.service_ports.iter().map(ToString::to_string).collect();
-    // The original tells both what was asked for and what of it is valid; here the rest is an error.
-    let lists = [
-        ("AWF_ALLOW_HOST_PORTS", ports.clone()),
-        ("AWF_VALID_ALLOW_HOST_PORTS", ports),
-        ("AWF_HOST_SERVICE_PORTS", services.clone()),
-        ("AWF_VALID_HOST_SERVICE_PORTS", services),
-    ];
-    let lists = lists.into_iter().filter(|(_name, ports)| !ports.is_empty());
-    let lists = lists.map(|(name, ports)| (name.to_owned(), ports.join(",")));
-    lists.chain([("AWF_ENABLE_HOST_ACCESS".to_owned(), "1".to_owned())]).collect()
 }
 
 /// A path as text. Every path here came from text.

@@ -166,7 +166,7 @@ impl<'a> Root<'a> {
                 let layer = if *access == Access::Own { self.layer(mount_point) } else { None };
                 let layer = layer.as_deref().unwrap_or(mount_point);
                 let lower = self.lower(source, target)?;
-                self.through((source, work), mount_point, (layer, &lower))
+                Self::through((source, work), mount_point, (layer, &lower))
             }
             Sharing::Onto if *access == Access::ReadOnly => {
                 self.onto(source, mnt::PLAIN | mnt::READ_ONLY)
@@ -203,7 +203,6 @@ impl<'a> Root<'a> {
     /// The host's directory itself as the upper layer: both sides write to the same files.
     /// `layer` is where the mount at `mount_point` is to be entered.
     fn through(
-        &self,
         (source, work): (&Path, &Path),
         mount_point: &Path,
         (layer, lower): (&Path, &OwnedFd),
