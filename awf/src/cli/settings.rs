@@ -336,6 +336,7 @@ mod tests {
             block: Vec::new(),
             dns_servers: None,
             host_access: None,
+            inspection: Inspection::default(),
             peers: Vec::new(),
             env: Variables::new(),
             env_all: false,
