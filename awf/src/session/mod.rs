@@ -27,6 +27,7 @@ use crate::enforce::profile::Looking;
 use crate::enforce::{Cgroup, Links, Object, prove};
 use crate::exit::Exit;
 use crate::observe::audit::Audit;
+use crate::observe::redact::Redactor;
 use crate::observe::report;
 use crate::plan::Plan;
 use crate::plan::mounts::MountOp;
@@ -171,16 +172,7 @@ async fn confine_and_run(
     let mut object = loaded?;
     object.standing().satisfies(plan.profile)?;
     let links = Links::attach(&object, &cgroups.agent, &cgroups.proxy, &plan.paths.pins)?;
-    tracing::info!("Profile: {}", object.standing());
-    if let Some(summary) = plan.inspection.summary() {
-        tracing::info!("{summary}");
-    }
-    if let Some(summary) = plan.api.summary() {
-        tracing::info!("{summary}");
-    }
-    for line in plan.services.lines() {
-        tracing::info!("Opened: {line}");
-    }
+    tell_of_start(plan, &object);
     tracing::debug!("programs attached after {:?}", began.elapsed());
 
     let squid = start_squid(plan, engine.as_ref());
@@ -220,7 +212,7 @@ async fn confine_and_run(
     let account = service.stop(squid).await;
     seen.see_end(agent, &account);
     if let Ok(exit) = &outcome {
-        tell(plan, *exit, &account);
+        tell(plan, *exit, &account, &seen.redactor());
     }
     outcome
 }
@@ -297,13 +289,27 @@ async fn prove_and_run(
     Ok(exit)
 }
 
-/// Says how it ended, what was denied, and what is missing in the record.
-fn tell(plan: &Plan, exit: Exit, account: &Account) {
+/// Says what stands behind the sandbox and what is open in it.
+fn tell_of_start(plan: &Plan, object: &Object) {
+    tracing::info!("Profile: {}", object.standing());
+    if let Some(summary) = plan.inspection.summary() {
+        tracing::info!("{summary}");
+    }
+    if let Some(summary) = plan.api.summary() {
+        tracing::info!("{summary}");
+    }
+    for line in plan.services.lines() {
+        tracing::info!("Opened: {line}");
+    }
+}
+
+/// Says how it ended, what was denied, and what is missing in the record. A name that was asked for may hold a credential.
+fn tell(plan: &Plan, exit: Exit, account: &Account, redactor: &Redactor) {
     match exit.code() {
         0 => tracing::info!(target: SUCCESS, "Command completed successfully"),
         code => {
             for line in report::denials(&account.tally, &plan.allowed, &plan.services) {
-                tracing::warn!("{line}");
+                tracing::warn!("{}", redactor.text(&line));
             }
             tracing::warn!("Command completed with exit code: {code}");
         }

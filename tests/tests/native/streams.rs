@@ -215,8 +215,8 @@ fn a_terminal_passes_keys_and_sizes_through() {
 
 #[test]
 fn a_terminal_is_restored_when_awf_is_terminated() {
-    let mut terminal = OnTerminal::start("echo on; sleep 300");
-    terminal.expect("on");
+    let mut terminal = OnTerminal::start("echo begun; sleep 300");
+    terminal.expect("begun");
     assert!(terminal.is_raw());
     let awf = Pid::from_raw(terminal.child.id().try_into().expect("a process id"));
     kill(awf, Signal::SIGTERM).expect("awf can be signalled");

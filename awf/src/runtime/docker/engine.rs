@@ -34,6 +34,8 @@ const SETTLING: Duration = Duration::from_secs(5);
 /// How long the daemon may take with a removal that it has begun by itself. Docker 20.10 hangs in it for good if somebody
 /// restarts a container that is to be removed when it ends (measured); what is listed then is a name without processes.
 const BEGUN_REMOVAL: Duration = Duration::from_secs(3);
+/// How long a daemon may take to notice that a container's processes have ended, before its state is told as it is.
+const NOTICE: Duration = Duration::from_secs(3);
 /// How long the daemon of a killed run may take to answer, and to remove: meanwhile no other run can start.
 const ORPHANS_ANSWER: Duration = Duration::from_secs(2);
 const ORPHANS_REMOVAL: Duration = Duration::from_secs(5);
@@ -114,12 +116,20 @@ impl Engine {
         Ok(pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0))
     }
 
-    /// State and mounts of a container, for a reader.
+    /// State and mounts of a container whose processes have ended, for a reader. The daemon may take its time to see that.
     pub async fn describe(&self, name: &str) -> Result<serde_json::Value> {
-        let found = timeout(REMOVAL, self.docker.inspect_container(name, None)).await;
-        let found = found.context("the daemon does not answer")?;
-        let found = found.map_err(|error| anyhow!(short(error))).context("look at a container")?;
-        Ok(serde_json::json!({"state": found.state, "mounts": found.mounts}))
+        let began = Instant::now();
+        loop {
+            let found = timeout(NOTICE, self.docker.inspect_container(name, None)).await;
+            let found = found.context("the daemon does not answer")?;
+            let found = found.map_err(|error| anyhow!(short(error)));
+            let found = found.context("look at a container")?;
+            let runs = found.state.as_ref().and_then(|state| state.running) == Some(true);
+            if !runs || began.elapsed() > NOTICE {
+                return Ok(serde_json::json!({"state": found.state, "mounts": found.mounts}));
+            }
+            sleep(PAUSE).await;
+        }
     }
 
     /// Removes every container of a run, and waits until they are gone.
