@@ -13,6 +13,7 @@ pub mod origin;
 pub mod settings;
 pub mod usage;
 mod api_targets;
+pub mod budgets;
 mod command;
 mod directories;
 mod domains;
@@ -24,6 +25,7 @@ mod variables;
 
 pub use self::api_targets::{ApiTargets, Endpoint};
 pub use self::args::{Request, parse};
+pub use self::budgets::{Amount, Budgets, Price, Rates};
 pub use self::domains::{DomainEntry, Origin};
 pub use self::images::{DaemonAddress, Images, Supply};
 pub use self::limits::{CpuLimit, MAX_PIDS};

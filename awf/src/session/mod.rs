@@ -284,6 +284,9 @@ fn tell(plan: &Plan, exit: Exit, account: &Account) {
             tracing::info!("Command completed with exit code: {code}");
         }
     }
+    for line in &account.budgets {
+        tracing::warn!("{line}");
+    }
     if account.lost > 0 {
         tracing::warn!(
             "the record is incomplete: {} attempts were judged but not written down",
