@@ -142,6 +142,11 @@ impl Exchange {
         });
     }
 
+    /// The run it belongs to.
+    pub(super) fn run(&self) -> Arc<str> {
+        self.journal.run()
+    }
+
     fn set(&self, outcome: Outcome) {
         if let Ok(mut known) = self.outcome.lock()
             && known.replace(outcome).is_none()

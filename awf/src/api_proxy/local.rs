@@ -1,8 +1,8 @@
 //! What the API proxy answers by itself: `/health`, `/reflect`, and that there is no `/metrics`.
 //!
-//! Takes the plan and the figures of this run, gives JSON in the original's shapes. Must never give a credential, or whether
-//! one is right: it does not know, because it asks no service by itself. For the same reason `models` is always null and
-//! there is nothing that could still complete.
+//! Takes the plan, figures and budgets of this run, gives JSON in the original's shapes. Must never give a credential, or
+//! whether one is right: it does not know. `models` is null until a name of `apiProxy.models` made awf ask for the list;
+//! nothing is asked before, so that nothing could still complete.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::asking::Desk;
 use super::{Body, body};
 use crate::plan::addresses;
 use crate::plan::api_proxy::{ApiProxyPlan, Provider};
@@ -59,12 +60,12 @@ pub(super) fn answer(
     (method, path): (&Method, &str),
     provider: Provider,
     plan: &ApiProxyPlan,
-    figures: &Figures,
+    (figures, desk): (&Figures, &Desk),
 ) -> Option<Response<Body>> {
     let (status, value) = match path {
-        "/health" if provider == Provider::OpenAi => (StatusCode::OK, health(plan, figures)),
+        "/health" if provider == Provider::OpenAi => (StatusCode::OK, health(plan, figures, desk)),
         "/health" => health_of(provider, plan),
-        "/reflect" => (StatusCode::OK, reflect(plan)),
+        "/reflect" => (StatusCode::OK, reflect(plan, desk)),
         // The original sends it on to the service, with the key.
         "/metrics" => (StatusCode::NOT_FOUND, json!({ "error": "not_found" })),
         _ => return None,
@@ -87,7 +88,7 @@ fn say(status: StatusCode, value: &Value) -> Response<Body> {
     response
 }
 
-fn health(plan: &ApiProxyPlan, figures: &Figures) -> Value {
+fn health(plan: &ApiProxyPlan, figures: &Figures, desk: &Desk) -> Value {
     let served = |provider: Provider| {
         (provider.name().to_owned(), Value::from(plan.route(provider).is_some()))
     };
@@ -99,7 +100,7 @@ fn health(plan: &ApiProxyPlan, figures: &Figures) -> Value {
         "key_validation": { "complete": true, "results": {} },
         "models_fetch_complete": true,
         "metrics_summary": figures.summary(),
-        "rate_limits": {},
+        "rate_limits": desk.ledger.rates(),
     })
 }
 
@@ -112,7 +113,7 @@ fn health_of(provider: Provider, plan: &ApiProxyPlan) -> (StatusCode, Value) {
     }
 }
 
-fn reflect(plan: &ApiProxyPlan) -> Value {
+fn reflect(plan: &ApiProxyPlan, desk: &Desk) -> Value {
     let endpoint = |provider: Provider| {
         let url = provider.url();
         let models = match provider {
@@ -126,12 +127,15 @@ fn reflect(plan: &ApiProxyPlan) -> Value {
             "port": provider.port(),
             "base_url": url,
             "configured": plan.route(provider).is_some(),
-            "models": null,
+            "models": desk.lists.known(provider),
             "models_url": models.map(|path| format!("{url}{path}")),
         })
     };
-    json!({
-        "endpoints": Provider::ALL.into_iter().map(endpoint).collect::<Vec<_>>(),
-        "models_fetch_complete": true,
-    })
+    let mut told = desk.ledger.reflect();
+    if let Value::Object(told) = &mut told {
+        let endpoints = Provider::ALL.into_iter().map(endpoint).collect();
+        told.insert("endpoints".to_owned(), Value::Array(endpoints));
+        told.insert("models_fetch_complete".to_owned(), true.into());
+    }
+    told
 }

@@ -5,27 +5,35 @@
 //! service; its request gets the service's server, path and credential, and goes there by TLS through Squid, which judges
 //! and logs it like all others. One request for each connection, so that nothing can follow one that was judged. Must never:
 //! let a credential into the sandbox, a log, a record or an error; send one anywhere but to its own service's server; ask a
-//! server that the policy denies; keep a body in memory.
+//! server or a model that the policy denies; go beyond a budget; keep more of a body in memory than tells the model and what
+//! was used.
 
+mod asking;
+mod budget;
 mod client;
 mod exchange;
 pub mod framing;
 mod local;
+mod models;
 mod outgoing;
+mod prompt;
 mod refusal;
+mod usage;
 mod way;
 
 use std::convert::Infallible;
 use std::error::Error as _;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use hyper::header::{EXPECT, UPGRADE};
+use hyper::header::{EXPECT, HeaderValue, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -40,11 +48,15 @@ use crate::observe::journal::Journal;
 use crate::plan::api_proxy::{ApiProxyPlan, Provider, Route};
 use crate::policy::{Policy, Scheme};
 use crate::relay::{Unclear, read_head, say};
+use asking::{Desk, Outgoing, Question, REQUEST_ID};
+use budget::Ledger;
 pub(crate) use client::{Client, Counters};
 use exchange::Exchange;
 pub use exchange::Visit;
 use local::Figures;
 use refusal::Refusal;
+use usage::log::Log;
+use usage::observed::Observed;
 use way::Connector;
 pub use way::Way;
 pub(crate) use way::client_config;
@@ -69,7 +81,7 @@ const LINGER: Duration = Duration::from_millis(500);
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// Sends requests to a service.
-type Sender = SendRequest<Limited<Incoming>>;
+type Sender = SendRequest<Outgoing>;
 
 /// A connection to a service, and its place among the requests.
 struct Held {
@@ -86,24 +98,32 @@ pub struct ApiProxy {
     journal: Arc<Journal>,
     figures: Arc<Figures>,
     requests: Arc<Semaphore>,
+    desk: Desk,
 }
 
 impl ApiProxy {
-    /// An API proxy that serves nothing yet.
+    /// An API proxy that serves nothing yet. What models use is written to a file that exists already, if one is named.
     pub fn new(
         plan: ApiProxyPlan,
         policy: Arc<Policy>,
         way: Way,
         journal: Arc<Journal>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+        usage: Option<&Path>,
+    ) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
             connector: Connector::new(way, plan.authorities.clone()),
+            desk: Desk::new(Ledger::new(&plan), Log::open(usage)?),
             plan,
             policy,
             journal,
             figures: Arc::default(),
             requests: Arc::new(Semaphore::new(REQUESTS)),
-        })
+        }))
+    }
+
+    /// What the user should know at the end: which budgets refused how much.
+    pub fn report(&self) -> Vec<String> {
+        self.desk.ledger.report()
     }
 
     /// Serves one connection to its end and puts its request on record. May be dropped at any time; the record is written
@@ -164,16 +184,22 @@ impl ApiProxy {
     async fn answer(&self, request: Request<Incoming>, exchange: &Arc<Exchange>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let asked = (&parts.method, parts.uri.path());
-        if let Some(answer) = local::answer(asked, exchange.provider, &self.plan, &self.figures) {
+        let known = (&*self.figures, &self.desk);
+        if let Some(answer) = local::answer(asked, exchange.provider, &self.plan, known) {
             return answer;
         }
-        match self.ask(&parts, body, exchange).await {
+        let id = self.desk.request_id(&parts.headers, &exchange.run());
+        let mut answer = match self.ask(&parts, body, (exchange, &id)).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 exchange.is_refused(&refusal);
                 refusal.response()
             }
+        };
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            answer.headers_mut().entry(REQUEST_ID).or_insert(id);
         }
+        answer
     }
 
     /// Asks the service.
@@ -181,24 +207,27 @@ impl ApiProxy {
         &self,
         parts: &Parts,
         body: Incoming,
-        exchange: &Arc<Exchange>,
+        (exchange, id): (&Arc<Exchange>, &str),
     ) -> Result<Response<Body>, Refusal> {
-        let (head, route) = match self.admit(parts, &body, exchange.provider) {
-            Ok(admitted) => admitted,
+        let mut body = Some(body);
+        let question = match self.question(parts, &mut body, (exchange, id)).await {
+            Ok(question) => question,
             Err(refusal) => {
                 read_rest(parts, body).await;
                 return Err(refusal);
             }
         };
+        let Question { request, route, mut bill, room } = question;
         exchange.asks();
         let (mut sender, held) = match self.reach(exchange, route).await {
             Ok(reached) => reached,
             Err(refusal) => {
-                read_rest(parts, body).await;
+                if !parts.headers.contains_key(EXPECT) {
+                    linger(request.into_body()).await;
+                }
                 return Err(refusal);
             }
         };
-        let request = head.map(|()| Limited::new(body, MAX_BODY));
         let answer = match timeout(ANSWER_PATIENCE, sender.send_request(request)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(why(&route.target, &error)),
@@ -207,7 +236,10 @@ impl ApiProxy {
                 return Err(Refusal::failed(StatusCode::GATEWAY_TIMEOUT, reason));
             }
         };
+        drop(room);
         exchange.answers(answer.status().as_u16());
+        self.desk.ledger.answered(answer.status().as_u16(), bill.is_run);
+        drop(bill.run.take());
         let (parts, body) = answer.into_parts();
         let told = Arc::clone(exchange);
         let body = body.map_err(move |error| {
@@ -216,7 +248,11 @@ impl ApiProxy {
             told.breaks_off();
             error
         });
-        let mut answer = Response::new(body.boxed_unsync());
+        let mut answer =
+            Response::new(match bill.reader((parts.status, &parts.headers), &self.desk)? {
+                Some((reader, told)) => Observed::new(body, reader, told).boxed_unsync(),
+                None => body.boxed_unsync(),
+            });
         *answer.status_mut() = parts.status;
         *answer.headers_mut() = outgoing::strip(&parts.headers, |_name| false);
         Ok(answer)
@@ -229,13 +265,8 @@ impl ApiProxy {
         Ok((sender, Held { _task: task, _place: place }))
     }
 
-    /// Judges a request: the head for the service, and the service.
-    fn admit(
-        &self,
-        parts: &Parts,
-        body: &Incoming,
-        provider: Provider,
-    ) -> Result<(Request<()>, &Route), Refusal> {
+    /// Judges the service that a request is for, and its form.
+    fn admit(&self, parts: &Parts, length: u64, provider: Provider) -> Result<&Route, Refusal> {
         let route = self.plan.route(provider).ok_or_else(|| Refusal::unconfigured(provider))?;
         let decision = self.policy.decide(&route.target, TLS_PORT, Scheme::Tls);
         if !decision.allow {
@@ -246,10 +277,10 @@ impl ApiProxy {
         if upgrade.is_some_and(|protocol| protocol.starts_with(b"websocket")) {
             return Err(Refusal::WEBSOCKET);
         }
-        if body.size_hint().lower() > u64::try_from(MAX_BODY).unwrap_or(u64::MAX) {
+        if length > u64::try_from(MAX_BODY).unwrap_or(u64::MAX) {
             return Err(Refusal::TOO_LARGE);
         }
-        Ok((outgoing::request(parts, route)?, route))
+        Ok(route)
     }
 }
 
@@ -276,12 +307,18 @@ fn why(target: &str, error: &hyper::Error) -> Refusal {
     Refusal::failed(StatusCode::BAD_GATEWAY, format!("HTTP with {target}: {error}"))
 }
 
-/// Reads what a client still sends that is to be refused: closing a socket with unread bytes resets the connection. A client
-/// that waits to be told to send is told nothing.
-pub(crate) async fn read_rest(parts: &Parts, body: Incoming) {
-    if parts.headers.contains_key(EXPECT) {
-        return;
+/// Reads what a client still sends that is to be refused. One that waits to be told to send is told nothing.
+pub(crate) async fn read_rest(parts: &Parts, body: Option<Incoming>) {
+    if let Some(body) = body.filter(|_body| !parts.headers.contains_key(EXPECT)) {
+        linger(body).await;
     }
+}
+
+/// Reads what is left of a request: closing a socket with unread bytes resets the connection.
+async fn linger<B: hyper::body::Body<Data = Bytes> + Unpin>(body: B)
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let reading = async {
         let mut body = Limited::new(body, LINGER_BYTES);
         while let Some(Ok(_frame)) = body.frame().await {}

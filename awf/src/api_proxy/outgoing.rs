@@ -66,9 +66,10 @@ pub(super) fn request(parts: &Parts, route: &Route) -> Result<Request<()>, Refus
         }
     }
     headers.insert(HOST, value(&route.target)?);
-    let (name, scheme) = route.auth.field();
+    let (name, scheme) = route.auth_field();
     let mut credential = value(&format!("{scheme}{}", route.credential.expose()))?;
     credential.set_sensitive(true);
+    let name = HeaderName::from_bytes(name.as_bytes()).or(Err(Refusal::INTERNAL))?;
     headers.insert(name, credential);
     *request.headers_mut() = headers;
     Ok(request)
@@ -162,7 +163,7 @@ impl Refusal {
         "the path must begin with one / and have no . or .. in it",
     );
     /// A state that must not be.
-    const INTERNAL: Self = Self::denied(
+    pub(super) const INTERNAL: Self = Self::denied(
         StatusCode::INTERNAL_SERVER_ERROR,
         "internal",
         "internal",

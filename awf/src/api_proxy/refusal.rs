@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Body, body};
 use crate::observe::record::{Layer, Verdict};
@@ -26,6 +26,15 @@ pub(super) struct Refusal {
     pub(super) rule: &'static str,
     pub(super) verdict: Verdict,
     pub(super) layer: Layer,
+    /// JSON in another shape, and more fields.
+    shape: Option<Box<Shape>>,
+}
+
+/// What a client hears in a shape of its own.
+#[derive(Debug)]
+struct Shape {
+    value: Value,
+    fields: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
@@ -37,7 +46,8 @@ impl Refusal {
         reason: &'static str,
     ) -> Self {
         let (verdict, layer) = (Verdict::Deny, Layer::Relay);
-        Self { status, error, reason: Cow::Borrowed(reason), rule, verdict, layer }
+        let reason = Cow::Borrowed(reason);
+        Self { status, error, reason, rule, verdict, layer, shape: None }
     }
 
     /// Not understood, or understood by two readers in two ways.
@@ -54,6 +64,7 @@ impl Refusal {
             rule: super::RULE,
             verdict: Verdict::Error,
             layer: Layer::Relay,
+            shape: None,
         }
     }
 
@@ -74,6 +85,24 @@ impl Refusal {
             reason: Cow::Owned(reason),
             ..Self::denied(status, "provider_not_configured", rule, "")
         }
+    }
+
+    /// A budget allows no more. The client hears the value.
+    pub(super) fn of_budget(
+        (status, error, rule): (StatusCode, &'static str, &'static str),
+        reason: String,
+        value: Value,
+    ) -> Self {
+        let shape = Some(Box::new(Shape { value, fields: Vec::new() }));
+        Self { reason: Cow::Owned(reason), shape, ..Self::denied(status, error, rule, "") }
+    }
+
+    /// The same with more fields in the answer.
+    pub(super) fn with_fields(mut self, fields: Vec<(&'static str, String)>) -> Self {
+        if let Some(shape) = &mut self.shape {
+            shape.fields = fields;
+        }
+        self
     }
 
     /// The policy denies the service's server.
@@ -104,6 +133,11 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        for (name, value) in self.shape.iter().flat_map(|shape| &shape.fields) {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(*name, value);
+            }
+        }
         response
     }
 
@@ -120,6 +154,9 @@ impl Refusal {
     }
 
     fn json(&self) -> String {
+        if let Some(shape) = &self.shape {
+            return shape.value.to_string();
+        }
         let retryable = self.verdict == Verdict::Error;
         let message = format!("awf: {}", self.reason);
         json!({ "error": self.error, "message": message, "retryable": retryable }).to_string()

@@ -13,6 +13,9 @@ use crate::host::Variables;
 /// Port of TLS. The API proxy speaks to no other.
 const TLS_PORT: &str = "443";
 
+/// The option that names the variable with `OpenAI`'s URL.
+const BASE_URL_ENV: &str = "--openai-base-url-env";
+
 /// What was said of all services.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiTargets {
@@ -37,6 +40,8 @@ pub struct Endpoint {
     pub host: Option<String>,
     /// What goes before the path of each request: nothing, or `/` and segments.
     pub base_path: Option<String>,
+    /// The header field in which the key is shown, in lower case.
+    pub header: Option<String>,
 }
 
 /// An option with its value, and the variable that stands in for it.
@@ -46,7 +51,7 @@ impl ApiTargets {
     /// Reads the options, else the variables.
     pub(super) fn resolve(args: &ApiArgs, env: &Variables) -> Result<Self, UsageError> {
         let endpoint = |target: Source<'_>, path: Source<'_>| Endpoint::read(target, path, env);
-        Ok(Self {
+        let mut all = Self {
             openai: endpoint(
                 ("--openai-api-target", &args.openai_api_target, "OPENAI_API_TARGET"),
                 ("--openai-api-base-path", &args.openai_api_base_path, "OPENAI_API_BASE_PATH"),
@@ -73,7 +78,21 @@ impl ApiTargets {
                 ("--vertex-api-target", &args.vertex_api_target, "VERTEX_API_TARGET"),
                 ("--vertex-api-base-path", &args.vertex_api_base_path, "VERTEX_API_BASE_PATH"),
             )?,
-        })
+        };
+        let header = |source: Source<'_>| {
+            given(source, env).map(|(origin, text)| header(origin, text)).transpose()
+        };
+        let openai = &args.openai_api_auth_header;
+        all.openai.header = header(("--openai-api-auth-header", openai, "AWF_OPENAI_AUTH_HEADER"))?;
+        let anthropic = &args.anthropic_api_auth_header;
+        all.anthropic.header =
+            header(("--anthropic-api-auth-header", anthropic, "AWF_ANTHROPIC_AUTH_HEADER"))?;
+        if let Some((host, path)) = openai_base_url(args, env)? {
+            // What is named plainly counts more.
+            all.openai.host.get_or_insert(host);
+            all.openai.base_path.get_or_insert(path);
+        }
+        Ok(all)
     }
 }
 
@@ -105,7 +124,7 @@ impl Endpoint {
         let host = given(target, env).map(|(origin, text)| address(origin, text)).transpose()?;
         let base_path =
             given(path, env).map(|(origin, text)| base_path(origin, text)).transpose()?;
-        Ok(Self { host: host.map(|(host, _path)| host), base_path })
+        Ok(Self { host: host.map(|(host, _path)| host), base_path, header: None })
     }
 }
 
@@ -125,7 +144,68 @@ fn provider_of_copilot(env: &Variables) -> Result<Endpoint, UsageError> {
         return Ok(Endpoint::default());
     };
     let (host, path) = address(NAME, text)?;
-    Ok(Endpoint { host: Some(host), base_path: Some(base_path(NAME, path)?) })
+    Ok(Endpoint { host: Some(host), base_path: Some(base_path(NAME, path)?), header: None })
+}
+
+/// The variable that holds the URL of `OpenAI`'s server, if one is named: the command does not get it.
+pub(super) fn base_url_variable<'a>(
+    args: &'a ApiArgs,
+    env: &'a Variables,
+) -> Option<(&'static str, &'a str)> {
+    given((BASE_URL_ENV, &args.openai_base_url_env, "OPENAI_BASE_URL_ENV"), env)
+}
+
+/// Server and path of that URL. What it holds may be a secret and is in no complaint.
+fn openai_base_url(
+    args: &ApiArgs,
+    env: &Variables,
+) -> Result<Option<(String, String)>, UsageError> {
+    let Some((origin, name)) = base_url_variable(args, env) else { return Ok(None) };
+    let refuse = |problem: &str| {
+        let remedy = "put a URL into that variable such as https://api.example.com/v1, without credentials, port, query \
+                      and fragment";
+        UsageError::value(origin, name, problem, remedy)
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if !name.bytes().all(is_name) || name.starts_with(|first: char| first.is_ascii_digit()) {
+        let remedy = "write the name of a variable, such as MY_BASE_URL";
+        return Err(UsageError::value(origin, name, "not the name of a variable", remedy));
+    }
+    let url = set(env, name).ok_or_else(|| refuse("the variable is not set"))?;
+    let is_plain = url.trim().to_ascii_lowercase().starts_with("https://");
+    if !is_plain || url.contains(['@', '?', '#']) {
+        return Err(refuse("what the variable holds is no plain https:// URL"));
+    }
+    let read = address(origin, url).and_then(|(host, path)| Ok((host, base_path(origin, path)?)));
+    read.map(Some).map_err(|_shown| refuse("what the variable holds cannot be asked"))
+}
+
+/// The name of a header field (RFC 9110, 5.1) that holds a key. Those that mean something else cannot.
+fn header(origin: &'static str, text: &str) -> Result<String, UsageError> {
+    const TAKEN: [&str; 12] = [
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "proxy-authorization",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "x-request-id",
+    ];
+    let name = text.trim().to_ascii_lowercase();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let problem = if name.is_empty() || !name.bytes().all(token) {
+        "not the name of a header"
+    } else if TAKEN.contains(&&*name) {
+        "this header means something else"
+    } else {
+        return Ok(name);
+    };
+    Err(UsageError::value(origin, text, problem, "write a name such as x-api-key"))
 }
 
 fn set<'a>(env: &'a Variables, name: &str) -> Option<&'a str> {
@@ -222,6 +302,7 @@ mod tests {
         let expected = |host: &str| Endpoint {
             host: Some(host.to_owned()),
             base_path: Some("/v2".to_owned()),
+            header: None,
         };
         assert_eq!(resolve(&typed, &pairs).unwrap().openai, expected("a.example"));
         assert_eq!(resolve(&ApiArgs::default(), &pairs).unwrap().openai, expected("b.example"));
@@ -308,9 +389,47 @@ mod tests {
         let expected = Endpoint {
             host: Some("llm.example".to_owned()),
             base_path: Some("/openai/v1".to_owned()),
+            header: None,
         };
         assert_eq!(found.copilot_provider, expected);
         let plain = ("COPILOT_PROVIDER_BASE_URL", "http://localhost:11434");
         assert_eq!(resolve(&args, &[plain]).unwrap().copilot_provider, Endpoint::default());
+    }
+
+    #[test]
+    fn a_key_may_have_a_header_of_its_own() {
+        let args = |name: &str| ApiArgs {
+            openai_api_auth_header: Some(name.to_owned()),
+            ..ApiArgs::default()
+        };
+        let found = resolve(&args("X-Key"), &[("AWF_ANTHROPIC_AUTH_HEADER", "y")]).unwrap();
+        assert_eq!(found.openai.header.as_deref(), Some("x-key"));
+        assert_eq!(found.anthropic.header.as_deref(), Some("y"));
+        for name in ["a b", "a:", "Host", "content-length", " ", "x\r\ny"] {
+            let error = resolve(&args(name), &[]).unwrap_err().to_string();
+            assert!(error.starts_with("--openai-api-auth-header"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_url_may_be_in_a_variable_that_nobody_shows() {
+        let args = ApiArgs { openai_base_url_env: Some("MINE".to_owned()), ..ApiArgs::default() };
+        let found = resolve(&args, &[("MINE", "https://hunter2.example/v2/")]).unwrap().openai;
+        assert_eq!(found.host.as_deref(), Some("hunter2.example"));
+        assert_eq!(found.base_path.as_deref(), Some("/v2"));
+        for url in [
+            "",
+            "hunter2.example",
+            "http://hunter2.example",
+            "https://me:hunter2@a.example",
+            "https://a.example/?hunter2",
+            "https://hunter2.example:8443",
+            "https://hunter2",
+            "https://a.example/../hunter2",
+        ] {
+            let error = resolve(&args, &[("MINE", url)]).unwrap_err().to_string();
+            assert!(error.starts_with("--openai-base-url-env 'MINE': "), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 }

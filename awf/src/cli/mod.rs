@@ -14,6 +14,7 @@ pub mod effective;
 pub mod settings;
 pub mod usage;
 mod api_targets;
+pub mod budgets;
 mod command;
 mod directories;
 mod domains;
@@ -29,6 +30,7 @@ mod variables;
 
 pub use self::api_targets::{ApiTargets, Endpoint};
 pub use self::args::{Request, parse};
+pub use self::budgets::{Amount, Budgets, Price, Rates};
 pub use self::domains::{DomainEntry, Origin};
 pub use self::effective::{Effective, Said};
 pub use self::files::Files;

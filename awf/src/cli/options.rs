@@ -348,17 +348,18 @@ pub struct BudgetArgs {
     #[arg(long, help_heading = BUDGETS)]
     pub no_rate_limit: bool,
 
-    /// Answers of a provider without anything from its cache, after the first, before requests are
-    /// refused [default: none]
+    /// Answers in a row that used nothing of a provider's cache, before requests are refused
+    /// [default: none]
     #[arg(long, value_name = "NUMBER", help_heading = BUDGETS, allow_hyphen_values = true)]
     pub max_cache_misses: Option<String>,
 
-    /// Denied permissions of tools that the agent may report before requests are refused [default:
-    /// none]
+    /// Answers 401 or 403 of the providers before requests are refused: the key is wrong then
+    /// [default: none]
     #[arg(long, value_name = "NUMBER", help_heading = BUDGETS, allow_hyphen_values = true)]
     pub max_permission_denied: Option<String>,
 
-    /// Tell the model in its requests when little of a budget is left
+    /// Tell the model in its requests when 80, 90, 95 and 99 percent of a budget or of
+    /// --agent-timeout are used
     #[arg(long, help_heading = BUDGETS)]
     pub enable_token_steering: bool,
 

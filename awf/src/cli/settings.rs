@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::api_targets::ApiTargets;
+use super::budgets::Budgets;
 use super::domains::{self, DomainEntry};
 use super::effective::Effective;
 use super::files::Files;
@@ -23,7 +24,7 @@ use super::options::Args;
 use super::origin::Origins;
 use super::services::{self, HostAccess};
 use super::usage::UsageError;
-use super::{command, config, directories, variables};
+use super::{api_targets, command, config, directories, variables};
 use crate::host::{Caller, Variables};
 
 /// Memory of the command unless said otherwise, the original's: 6 GiB.
@@ -57,6 +58,8 @@ pub struct Settings {
     pub excluded: BTreeSet<String>,
     /// Where the API proxy sends requests.
     pub api: ApiTargets,
+    /// How much may be asked of the providers.
+    pub budgets: Budgets,
     /// Mounts, no two with the same target.
     pub mounts: Vec<Mount>,
     /// Where the command starts; `None` means the workspace.
@@ -189,8 +192,9 @@ impl Settings {
             env,
             env_all: args.env_all,
             env_file: env_file.unwrap_or_default(),
-            excluded: variables::excluded(&args.exclude_env)?,
+            excluded: excluded(args, caller)?,
             api,
+            budgets: Budgets::resolve(args)?,
             mounts: mounts::all(&args.mount, caller)?,
             container_workdir: args.container_workdir.as_deref().map(inside).transpose()?,
             files: Files::of(args, caller)?,
@@ -217,30 +221,26 @@ impl Settings {
 
 /// Options that this version reads and cannot obey yet.
 fn unbuilt(args: &Args) -> Result<(), UsageError> {
-    let (proxy, budgets) = (&args.proxy, &args.budgets);
-    let api = &args.api;
+    let proxy = &args.proxy;
     let said = [
         ("--ruleset-file", !args.ruleset_file.is_empty()),
         ("--dns-over-https", proxy.dns_over_https.is_some()),
         ("--upstream-proxy", proxy.upstream_proxy.is_some()),
         ("--difc-proxy-host", proxy.difc_proxy_host.is_some()),
         ("--difc-proxy-ca-cert", proxy.difc_proxy_ca_cert.is_some()),
-        ("--openai-api-auth-header", api.openai_api_auth_header.is_some()),
-        ("--anthropic-api-auth-header", api.anthropic_api_auth_header.is_some()),
-        ("--openai-base-url-env", api.openai_base_url_env.is_some()),
-        ("--rate-limit-rpm", budgets.rate_limit_rpm.is_some()),
-        ("--rate-limit-rph", budgets.rate_limit_rph.is_some()),
-        ("--rate-limit-bytes-pm", budgets.rate_limit_bytes_pm.is_some()),
-        ("--max-cache-misses", budgets.max_cache_misses.is_some()),
-        ("--max-permission-denied", budgets.max_permission_denied.is_some()),
-        ("--enable-token-steering", budgets.enable_token_steering),
-        ("--max-model-multiplier", budgets.max_model_multiplier.is_some()),
-        ("--max-model-multiplier-cap", budgets.max_model_multiplier_cap.is_some()),
     ];
     said.into_iter().find(|(_option, said)| *said).map_or(Ok(()), |(option, _said)| {
         let reason = "this version does not do it yet";
         Err(UsageError::Refused { option: option.to_owned(), reason })
     })
+}
+
+/// Names of `--exclude-env`, and of the variable that `--openai-base-url-env` keeps from the command.
+fn excluded(args: &Args, caller: &Caller) -> Result<BTreeSet<String>, UsageError> {
+    let mut names = variables::excluded(&args.exclude_env)?;
+    let secret = api_targets::base_url_variable(&args.api, &caller.env);
+    names.extend(secret.map(|(_origin, name)| name.to_owned()));
+    Ok(names)
 }
 
 /// A domain list: what the option says, then what the file says.
@@ -343,6 +343,7 @@ mod tests {
             env_file: Variables::new(),
             excluded: BTreeSet::new(),
             api: ApiTargets::default(),
+            budgets: Budgets::default(),
             mounts: Vec::new(),
             container_workdir: None,
             files: Files::default(),

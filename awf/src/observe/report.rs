@@ -101,6 +101,11 @@ fn explain(rule: &str, port: Option<u16>) -> String {
         "foreign-socket" => "the socket was made outside the sandbox".to_owned(),
         "api-not-configured" => "no credential for this service of the API proxy".to_owned(),
         "api-malformed" => "the API proxy takes no such request".to_owned(),
+        "rate-limit" => "more requests than --rate-limit-* allows".to_owned(),
+        "model-policy" | "model-multiplier" | "model-unpriced" => {
+            "the run may not ask this model".to_owned()
+        }
+        rule if rule.starts_with("budget-") => "a budget of the run is used up".to_owned(),
         "user-namespace" => "user namespaces are not allowed".to_owned(),
         other => other.to_owned(),
     }

@@ -250,7 +250,8 @@ mod tests {
     fn reach(own: &[Ipv4Addr]) -> Reach {
         let journal = Journal::open("run".into(), Path::new("/dev/null")).unwrap();
         let way = Way::Direct(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1).into());
-        let api = ApiProxy::new(ApiProxyPlan::default(), Arc::default(), way, journal);
+        let api =
+            ApiProxy::new(ApiProxyPlan::default(), Arc::default(), way, journal, None).unwrap();
         Reach { services: Arc::default(), own: own.to_vec(), api }
     }
 

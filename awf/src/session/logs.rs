@@ -4,10 +4,12 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{
+    DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, lchown,
+};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use nix::unistd::{Gid, Uid, chown};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,8 @@ use crate::plan::paths::Paths;
 const PROXY_LOGS: [&str; 3] = ["access.log", "audit.jsonl", "cache.log"];
 /// Written by awf.
 const RECORD: &str = "egress.jsonl";
+/// What models use, written by the API proxy. The directory is the original's, where gh-aw looks.
+pub(super) const USAGE: &str = "api-proxy-logs/token-usage.jsonl";
 /// Names tried for a directory of logs before giving up: the agent can guess them, but not that many.
 const NAMES: u64 = 1000;
 
@@ -41,6 +45,15 @@ pub(super) fn prepare(plan: &Plan, audit: &Audit) -> Result<()> {
     // Root's until it is handed over: the agent may be the caller's user.
     prove_space(&create(&paths.logs.join(RECORD), 0o644, (0, 0))?)
         .with_context(|| format!("reserve space in {}", paths.logs.display()))?;
+    let usage = paths.logs.join(USAGE);
+    if let Some(directory) = usage.parent() {
+        make(directory, 0o755)?;
+        let facts = fs::symlink_metadata(directory);
+        if !facts.with_context(|| format!("look at {}", directory.display()))?.is_dir() {
+            bail!("{} is a link; remove it", directory.display());
+        }
+    }
+    create(&usage, 0o644, (0, 0))?;
     // Squid's configuration holds the key: for Squid alone.
     chown_path(&paths.proxy, squid)?;
     fs::set_permissions(&paths.proxy, fs::Permissions::from_mode(0o500))
@@ -93,6 +106,11 @@ impl Leaving {
     /// removed. What a user has put into it stays.
     pub(super) fn leave(&self) {
         let paths = &self.paths;
+        // By its name: whatever else is there is not awf's.
+        let usage = paths.logs.join(USAGE);
+        for path in usage.parent().into_iter().chain([&*usage]) {
+            let _gone = lchown(path, Some(self.owner.0), Some(self.owner.1)).is_err();
+        }
         for directory in [&paths.logs, &paths.audit] {
             if let Err(error) = hand_over(directory, self.owner)
                 && error.kind() != io::ErrorKind::NotFound
@@ -129,11 +147,13 @@ impl Leaving {
     /// Removes what [`prepare`] made before it failed.
     pub(super) fn abandon(&self) {
         let paths = &self.paths;
-        let logs = PROXY_LOGS.iter().chain([&RECORD]).map(|name| paths.logs.join(name));
+        let logs = PROXY_LOGS.iter().chain([&RECORD, &USAGE]).map(|name| paths.logs.join(name));
         for file in logs {
             let is_empty = fs::symlink_metadata(&file).is_ok_and(|facts| facts.len() == 0);
             let _stays = is_empty && fs::remove_file(&file).is_err();
         }
+        let usage = paths.logs.join(USAGE);
+        let _stays = usage.parent().is_some_and(|directory| fs::remove_dir(directory).is_err());
         for (directory, chosen) in
             [(&paths.logs, paths.logs_chosen), (&paths.audit, paths.audit_chosen)]
         {
@@ -218,9 +238,9 @@ fn hand_over(directory: &Path, owner: (u32, u32)) -> io::Result<()> {
         if entry.file_type()?.is_dir() {
             continue;
         }
-        std::os::unix::fs::lchown(entry.path(), Some(owner.0), Some(owner.1))?;
+        lchown(entry.path(), Some(owner.0), Some(owner.1))?;
     }
-    std::os::unix::fs::lchown(directory, Some(owner.0), Some(owner.1))
+    lchown(directory, Some(owner.0), Some(owner.1))
 }
 
 fn chown_path(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {

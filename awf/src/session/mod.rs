@@ -314,6 +314,9 @@ fn tell(plan: &Plan, exit: Exit, account: &Account, redactor: &Redactor) {
             tracing::warn!("Command completed with exit code: {code}");
         }
     }
+    for line in &account.budgets {
+        tracing::warn!("{line}");
+    }
     if account.lost > 0 {
         tracing::warn!(
             "the record is incomplete: {} attempts were judged but not written down",

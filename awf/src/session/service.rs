@@ -12,6 +12,7 @@ use aya::maps::{MapData, RingBuf};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
+use super::logs;
 use crate::api_proxy::{ApiProxy, Way};
 use crate::doors::Doors;
 use crate::doors::name::NameDoor;
@@ -52,6 +53,7 @@ pub(super) struct Service {
     relay: Arc<Relay>,
     names: Arc<NameTable>,
     services: Arc<Services>,
+    api: Arc<ApiProxy>,
     counts: Counts,
     /// Until the proof has been judged, the ring is read by the proof.
     ring: Option<RingBuf<MapData>>,
@@ -68,6 +70,8 @@ pub(super) struct Account {
     pub(super) lost: u64,
     /// What the programs counted.
     pub(super) counters: Vec<(&'static str, u64)>,
+    /// What budgets refused, a sentence each.
+    pub(super) budgets: Vec<String>,
 }
 
 impl Service {
@@ -95,9 +99,15 @@ impl Service {
             Arc::clone(&policy),
             Way::Squid(upstream.clone()),
             Arc::clone(&journal),
-        );
+            Some(&plan.paths.logs.join(logs::USAGE)),
+        )
+        .context("open the record of what models use")?;
         let services = Arc::new(plan.services.clone());
-        let reach = Reach { services: Arc::clone(&services), own: plan.own_addresses.clone(), api };
+        let reach = Reach {
+            services: Arc::clone(&services),
+            own: plan.own_addresses.clone(),
+            api: Arc::clone(&api),
+        };
         let relay = Relay::new(
             object.take_origins()?,
             Arc::clone(&names),
@@ -121,6 +131,7 @@ impl Service {
             relay,
             names,
             services,
+            api,
             reader: None,
             doors,
         })
@@ -164,7 +175,8 @@ impl Service {
         self.doors.iter().for_each(JoinHandle::abort);
         let (tally, lost) = self.journal.close();
         let counters = COUNTED.map(|(name, counter)| (name, count(&self.counts, counter))).to_vec();
-        Account { tally, lost: lost + count(&self.counts, Counter::RecordLost), counters }
+        let lost = lost + count(&self.counts, Counter::RecordLost);
+        Account { tally, lost, counters, budgets: self.api.report() }
     }
 }
 

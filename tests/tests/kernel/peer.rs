@@ -44,7 +44,7 @@ fn no_squid() -> Upstream {
 
 fn no_api_proxy(policy: &Arc<Policy>, journal: &Arc<Journal>) -> Arc<ApiProxy> {
     let (policy, journal) = (Arc::clone(policy), Arc::clone(journal));
-    ApiProxy::new(ApiProxyPlan::default(), policy, Way::Squid(no_squid()), journal)
+    ApiProxy::new(ApiProxyPlan::default(), policy, Way::Squid(no_squid()), journal, None).unwrap()
 }
 
 /// A record that has begun in a new file.

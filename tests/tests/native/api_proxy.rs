@@ -104,3 +104,46 @@ fn without_a_key_the_service_says_what_is_missing_and_other_ports_are_closed() {
     let rules = of_service(&outcome).into_iter().map(|record| record["rule"].as_str());
     assert!(rules.clone().any(|rule| rule == Some("api-not-configured")), "{outcome:#?}");
 }
+
+#[test]
+fn a_model_is_found_counted_and_refused_when_the_budget_is_used_up() {
+    let config = std::env::temp_dir().join(format!("awf-budgets-{}.json", std::process::id()));
+    let said = r#"{"apiProxy": {"enabled": true, "enableTokenSteering": true, "maxRuns": 2, "maxAiCredits": 1,
+        "maxCacheMisses": 5, "models": {"small": ["copilot/*", "openai/gpt-5*mini*"]}}}"#;
+    fs::write(&config, said).expect("write the configuration");
+    let line = |body: &str| {
+        format!(
+            "curl -sS -m 20 -w ' %{{http_code}}\\n' $OPENAI_BASE_URL/chat/completions -d '{body}'; "
+        )
+    };
+    let small = line(r#"{"model":"small","messages":[]}"#);
+    let stream = line(r#"{"model":"small","stream":true,"messages":[]}"#);
+    let unknown = line(r#"{"model":"nobody-knows","messages":[]}"#);
+    let run = with_key().option("--config", &config.display().to_string());
+    let logs = run.logs.clone();
+    let child = run.spawn(&format!("{unknown}{small}{stream}{small}"));
+    let output = child.wait_with_output().expect("awf ends");
+    let usage = fs::read_to_string(logs.join("api-proxy-logs/token-usage.jsonl"));
+    let outcome = run.outcome(&output, std::time::Duration::ZERO);
+    fs::remove_file(&config).expect("remove the configuration");
+    let codes: Vec<&str> =
+        outcome.stdout.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+    let codes: Vec<&str> = codes.into_iter().filter(|code| code.len() == 3).collect();
+    assert_eq!(codes, ["400", "200", "200", "429"], "{outcome:#?}");
+    assert!(outcome.stdout.contains("unknown_model_ai_credits"), "{outcome:#?}");
+    assert!(outcome.stdout.contains("max_runs_exceeded"), "{outcome:#?}");
+    let usage = usage.expect("read what was used");
+    let lines: Vec<Value> =
+        usage.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(lines.len(), 2, "{usage}");
+    for (line, streams) in lines.iter().zip([false, true]) {
+        assert_eq!((&line["model"], &line["provider"]), (&"gpt-5-mini".into(), &"openai".into()));
+        assert_eq!((&line["input_tokens"], &line["output_tokens"]), (&1000.into(), &100.into()));
+        assert_eq!(line["streaming"], streams, "{line}");
+    }
+    let rules: Vec<&str> =
+        of_service(&outcome).iter().filter_map(|record| record["rule"].as_str()).collect();
+    let expected = ["model-unpriced", "allow-api-proxy", "allow-api-proxy", "budget-runs"];
+    assert_eq!(rules, expected, "{outcome:#?}");
+    assert!(outcome.stderr.contains("1 request refused: apiProxy.maxTurns"), "{outcome:#?}");
+}

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_rustls::TlsAcceptor;
 
 use super::super::{ApiProxy, Visit, Way};
+use crate::cli::Budgets;
 use crate::observe::journal::Journal;
 use crate::observe::record::ProcessInfo;
 use crate::plan::api_proxy::{Provider, sample};
@@ -42,6 +43,7 @@ pub(super) struct Setting {
     pub(super) believed: bool,
     pub(super) blocked: &'static str,
     pub(super) script: Script,
+    pub(super) budgets: Budgets,
 }
 
 impl Default for Setting {
@@ -52,6 +54,7 @@ impl Default for Setting {
             believed: true,
             blocked: "",
             script: Script::Say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_owned()),
+            budgets: Budgets::default(),
         }
     }
 }
@@ -80,6 +83,7 @@ impl Stage {
         tokio::spawn(serve(listener, acceptor, setting.script, tell));
         let mut plan = sample(&setting.vars);
         plan.authorities = vec![bundle];
+        plan.budgets = setting.budgets;
         let blocked = [setting.blocked.to_owned()];
         let policy = Policy::resolve(&plan.entries(), &blocked).unwrap().0;
         let record = directory.join("egress.jsonl");
@@ -87,7 +91,10 @@ impl Stage {
         let journal = Journal::open("run".into(), &record).unwrap();
         journal.begin();
         let way = Way::Direct(address);
-        let proxy = ApiProxy::new(plan, Arc::new(policy), way, Arc::clone(&journal));
+        let usage = directory.join("token-usage.jsonl");
+        fs::write(&usage, "").unwrap();
+        let policy = Arc::new(policy);
+        let proxy = ApiProxy::new(plan, policy, way, Arc::clone(&journal), Some(&usage)).unwrap();
         Self { proxy, journal, directory, arrived }
     }
 
@@ -117,6 +124,12 @@ impl Stage {
 
     pub(super) async fn next_arrived(&mut self) -> String {
         self.arrived.recv().await.unwrap()
+    }
+
+    /// Lines of what was used.
+    pub(super) fn usage(&self) -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(self.directory.join("token-usage.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Ends the record and gives its lines.

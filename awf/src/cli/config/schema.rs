@@ -89,10 +89,11 @@ pub struct ApiProxy {
     /// Old name of `maxTurns`.
     #[schemars(range(min = 1))]
     pub max_runs: Option<u64>,
-    /// Requests to the providers in this run before more are refused.
+    /// Answers of models in this run before more requests are refused.
     #[schemars(range(min = 1))]
     pub max_turns: Option<u64>,
-    /// Credits that the run may use before requests are refused.
+    /// Credits, a cent each, that the run may use before requests are refused; never more than
+    /// 10000.
     pub max_ai_credits: Option<Positive>,
     /// `--max-cache-misses`.
     #[schemars(range(min = 1))]
@@ -107,9 +108,10 @@ pub struct ApiProxy {
     /// Weighted tokens that the run may use before requests are refused.
     #[schemars(range(min = 1))]
     pub max_effective_tokens: Option<u64>,
-    /// Prices of models that are not known, in credits for a million tokens.
+    /// Prices of models that are not known.
     pub default_ai_credits_pricing: Option<Pricing>,
-    /// Prices of models by provider.
+    /// Prices of models by provider, in dollars for one token, as models.dev writes them:
+    /// `<provider>.models.<model>.cost.{input,output,cache_read,cache_write}`.
     pub providers: Option<BTreeMap<String, Anything>>,
     /// Weights of models.
     pub model_multipliers: Option<BTreeMap<String, Positive>>,
@@ -191,18 +193,18 @@ pub struct CopilotTarget {
     pub session_id: Option<String>,
 }
 
-/// Prices, in credits for a million tokens.
+/// Prices, in dollars for a million tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Pricing {
     /// Of what is asked.
-    pub input: Option<Positive>,
+    pub input: Option<Price>,
     /// Of what is answered.
-    pub output: Option<Positive>,
+    pub output: Option<Price>,
     /// Of what is asked and known.
-    pub cached_input: Option<Positive>,
+    pub cached_input: Option<Price>,
     /// Of what is asked and kept.
-    pub cache_write: Option<Positive>,
+    pub cache_write: Option<Price>,
 }
 
 /// Inspection and host access.
@@ -474,3 +476,8 @@ impl Ports {
 pub struct Positive(
     #[schemars(with = "f64", extend("exclusiveMinimum" = 0))] pub serde_json::Number,
 );
+
+/// A number that is not below 0, as written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Price(#[schemars(with = "f64", range(min = 0))] pub serde_json::Number);

@@ -10,11 +10,12 @@ pub mod provider;
 pub mod secret;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cli::{ApiTargets, Endpoint, Settings};
+use crate::cli::{ApiTargets, Budgets, Endpoint, Settings};
 use crate::host::{Host, Variables};
 use crate::plan::environment::server_host;
 pub use provider::Provider;
@@ -34,6 +35,10 @@ const BUSINESS: &str = "api.business.githubcopilot.com";
 pub struct ApiProxyPlan {
     /// One for each service whose credential is there, by port.
     pub routes: Vec<Route>,
+    /// How much may be asked.
+    pub budgets: Budgets,
+    /// When the command is ended, if it is.
+    pub timeout: Option<Duration>,
     /// Files with the certification authorities that may vouch for servers.
     pub authorities: Vec<PathBuf>,
     /// What the user should be told once.
@@ -51,6 +56,8 @@ pub struct Route {
     pub base_path: String,
     /// How the credential is shown.
     pub auth: Auth,
+    /// The field in which it is shown instead, as it is.
+    pub header: Option<String>,
     /// The caller's variable that holds the credential.
     pub variable: &'static str,
     /// The credential.
@@ -98,6 +105,17 @@ impl Auth {
     }
 }
 
+impl Route {
+    /// The header field of the credential, in lower case, and what stands in it before the credential.
+    pub fn auth_field(&self) -> (&str, &'static str) {
+        match self.header.as_deref() {
+            Some("authorization") => ("authorization", "Bearer "),
+            Some(name) => (name, ""),
+            None => self.auth.field(),
+        }
+    }
+}
+
 impl ApiProxyPlan {
     /// Decides. `run` is the id of the run.
     pub fn decide(settings: &Settings, host: &Host, run: &str) -> Self {
@@ -107,7 +125,8 @@ impl ApiProxyPlan {
             .into_iter()
             .filter_map(|provider| caller.route(provider, &mut notices))
             .collect();
-        Self { routes, authorities: authorities(host), notices }
+        let (budgets, timeout) = (settings.budgets.clone(), settings.timeout);
+        Self { routes, budgets, timeout, authorities: authorities(host), notices }
     }
 
     /// The service of a provider, if it is served.
@@ -150,7 +169,7 @@ impl ApiProxyPlan {
                 target: &route.target,
                 base_path: &route.base_path,
                 credential_of: route.variable,
-                shown_in: route.auth.field().0,
+                shown_in: route.auth_field().0,
             })
             .unwrap_or_default()
         };
@@ -180,6 +199,7 @@ impl Caller<'_> {
         Some(Route {
             base_path: self.base_path(provider, own_key, &target),
             auth: self.auth(provider, own_key, &target),
+            header: self.endpoint(provider).header.clone(),
             fields: self.fields(provider, &target, notices),
             provider,
             target,

@@ -224,7 +224,7 @@ impl Connection {
             Ok(passed) => self.pass_on((parts, body), passed, &exchange).await,
             Err(finding) => {
                 exchange.refused(&finding);
-                read_rest(&parts, body).await;
+                read_rest(&parts, Some(body)).await;
                 Ok(self.refusal(&finding))
             }
         }

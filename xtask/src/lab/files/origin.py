@@ -1,7 +1,7 @@
 """The lab's programmable origin: what nginx cannot play. Usage: origin.py PLAN.json (written by servers.rs).
 
 Behind nginx (HTTP on a Unix socket): WebSocket echo /ws, SSE /events?n=5&ms=50, upload sink /upload[?sha256=1],
-patterned download /pattern/BYTES, slow answers /slow?ms=1000.
+patterned download /pattern/BYTES, slow answers /slow?ms=1000, a model that says nothing /models /chat/completions.
 On its own ports: TCP and UDP echo. A TCP listener looks at the first byte: a TLS ClientHello gets TLS, an HTTP request
 gets a page that says who was reached, and everything else comes back unchanged.
 """
@@ -96,6 +96,19 @@ def events(connection, query):
         time.sleep(pause)
 
 
+def model(connection, body):
+    """Answers like OpenAI's /chat/completions: 1000 tokens are asked, 100 answered. In a stream it tells so if asked to."""
+    asked = json.loads(b"".join(bytes(part) for part in body.parts()))
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    said = {"id": "lab", "model": asked["model"], "choices": []}
+    if not asked.get("stream"):
+        answer(connection, "200 OK", json.dumps(said | {"usage": usage}).encode(), "application/json")
+        return
+    told = asked.get("stream_options", {}).get("include_usage")
+    events = [json.dumps(said), json.dumps(said | ({"usage": usage} if told else {})), "[DONE]"]
+    answer(connection, "200 OK", "".join(f"data: {event}\n\n" for event in events).encode(), "text/event-stream")
+
+
 def websocket(connection, body, headers):
     key = headers.get("sec-websocket-key", "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
     accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
@@ -143,6 +156,11 @@ def serve_http(connection):
         upload(connection, body, query)
     elif url.path.startswith("/pattern/"):
         pattern(connection, int(url.path.removeprefix("/pattern/")))
+    elif url.path == "/models":
+        names = ("gpt-4o", "gpt-5-mini", "gpt-5.2")
+        answer(connection, "200 OK", json.dumps({"data": [{"id": name} for name in names]}).encode(), "application/json")
+    elif url.path == "/chat/completions":
+        model(connection, body)
     elif url.path == "/slow":
         time.sleep(int(query.get("ms", ["1000"])[0]) / 1000)
         answer(connection, "200 OK", b"lab: slow\n")
