@@ -19,6 +19,7 @@ mod domains;
 pub mod images;
 mod limits;
 mod mounts;
+mod ruleset;
 mod services;
 mod variables;
 

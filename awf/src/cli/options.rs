@@ -29,8 +29,8 @@ pub struct Args {
     pub config: Option<String>,
 
     /// Domains that may be reached, separated by commas: `example.com` with its subdomains,
-    /// `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any,
-    /// nothing can be reached
+    /// `=example.com` without them, `*.example.com`, `http://` or `https://` before a name for one
+    /// protocol only. Without any, nothing can be reached
     #[arg(short = 'd', long, value_name = "LIST", help_heading = DOMAINS)]
     pub allow_domains: Option<String>,
 
@@ -46,8 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = DOMAINS)]
     pub block_domains_file: Option<String>,
 
-    /// File with rules in YAML: `version: 1` and `rules:`, a list of `domain:` with `subdomains:`
-    /// true or false. May be repeated
+    /// File with more allowed domains in YAML: `version: 1` and `rules:`, a list of `domain:` with
+    /// `subdomains:` true or false. May be repeated
     #[arg(long, value_name = "FILE", help_heading = DOMAINS)]
     pub ruleset_file: Vec<String>,
 

@@ -20,7 +20,7 @@ use super::options::Args;
 use super::origin::Origins;
 use super::services::{self, HostAccess};
 use super::usage::UsageError;
-use super::{command, config, directories, variables};
+use super::{command, config, directories, ruleset, variables};
 use crate::host::{Caller, Variables};
 
 /// Memory of the command unless said otherwise, the original's: 6 GiB.
@@ -152,6 +152,7 @@ impl Settings {
             ("--allow-domains-file", &args.allow_domains_file),
             caller,
         )?;
+        ruleset::extend(&mut allow, &args.ruleset_file, caller)?;
         let block = list(
             ("--block-domains", &args.block_domains),
             ("--block-domains-file", &args.block_domains_file),
@@ -206,7 +207,6 @@ fn unbuilt(args: &Args) -> Result<(), UsageError> {
     let (proxy, budgets, file) = (&args.proxy, &args.budgets, &args.file);
     let api = &args.api;
     let said = [
-        ("--ruleset-file", !args.ruleset_file.is_empty()),
         ("--dns-over-https", proxy.dns_over_https.is_some()),
         ("--upstream-proxy", proxy.upstream_proxy.is_some()),
         ("--ssl-bump", proxy.ssl_bump),

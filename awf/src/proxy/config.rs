@@ -378,9 +378,10 @@ fn lines(items: impl Iterator<Item = String>) -> String {
     items.map(|item| item + "\n").collect()
 }
 
-/// Names with the leading dot that makes Squid match subdomains too.
+/// Names with the leading dot that makes Squid match subdomains too, then exact ones without it.
 fn suffixes(names: &Names) -> String {
-    lines(names.plain().map(|name| format!(".{name}")))
+    let plain = names.plain().map(|name| format!(".{name}"));
+    lines(plain.chain(names.exact().map(str::to_owned)))
 }
 
 /// POSIX extended expression for the whole name.
@@ -436,6 +437,7 @@ mod tests {
                 "http://*.old.com",
                 "https://secure.com",
                 "https://api-*.new.com",
+                "=https://exact.com",
                 "1.2.3.4",
             ],
             &["internal.github.com", "secret-*.github.com", "5.6.7.8"],

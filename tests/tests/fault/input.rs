@@ -10,6 +10,7 @@ use crate::world::{World, ended, finish, id_of, send};
 /// What makes the odd files of the table, in `$PWD`.
 const ODD: &str = "mkdir dir ro; mount -t tmpfs -o ro ro ro; ln -s /tmp link; touch file; echo 'bad..name' >bad; \
                    head -c 100 /dev/urandom >noise; printf 'a.com\\0b.com\\n' >zero; mkfifo fifo; \
+                   printf 'version: 1\nrules:\n  - domain: bad..name\n' >rules; \
                    python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'";
 
 /// Option and value; `@` stands for this world's directory.
@@ -30,6 +31,13 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--block-domains-file", "@/missing"),
     ("--block-domains-file", "@/dir"),
     ("--block-domains-file", "@/bad"),
+    ("--allow-domains", "=*.example.com"),
+    ("--ruleset-file", ""),
+    ("--ruleset-file", "@/missing"),
+    ("--ruleset-file", "@/dir"),
+    ("--ruleset-file", "@/bad"),
+    ("--ruleset-file", "@/noise"),
+    ("--ruleset-file", "@/rules"),
     ("--dns-servers", ""),
     ("--dns-servers", "dns.example.com"),
     ("--dns-servers", "1.1.1.1,,x"),

@@ -84,7 +84,7 @@ impl Filler<'_> {
 /// Fills in what was not typed.
 pub(super) fn fill(
     args: &mut Args,
-    document: Document,
+    document: Document<File>,
     name: &str,
     notices: &mut Vec<String>,
 ) -> Result<(), Vec<String>> {

@@ -6,7 +6,7 @@
 //! another one.
 
 mod merge;
-mod read;
+pub(super) mod read;
 pub mod schema;
 
 use std::fs;
@@ -58,10 +58,10 @@ pub fn check(name: &str, caller: &Caller) -> Result<Vec<String>, UsageError> {
 
 /// The JSON Schema, 2020-12, as text.
 pub fn schema_text() -> String {
-    format!("{:#}\n", read::schema())
+    format!("{:#}\n", read::schema::<schema::File>())
 }
 
-fn load(name: &str, caller: &Caller) -> Result<read::Document, UsageError> {
+fn load(name: &str, caller: &Caller) -> Result<read::Document<schema::File>, UsageError> {
     let text = if name == "-" {
         let mut text = String::new();
         std::io::stdin()
@@ -78,5 +78,5 @@ fn load(name: &str, caller: &Caller) -> Result<read::Document, UsageError> {
             .map_err(refuse)?;
         text
     };
-    read::read(name, &text).map_err(UsageError::Config)
+    read::read(("config", name), &text).map_err(UsageError::Config)
 }
