@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use awf::plan::outward::Outward;
 use awf::policy::{Decision, Policy, Scheme};
 use awf::proxy::config::{self, Spec};
 use nix::sched::{CloneFlags, unshare};
@@ -63,7 +64,7 @@ impl Bed {
             forward_port: FORWARD,
             accel_port: ACCEL,
             key: KEY,
-            dns_servers: &[Ipv4Addr::LOCALHOST.into()],
+            outward: &Outward { resolvers: vec![Ipv4Addr::LOCALHOST.into()], ..Outward::default() },
             logs: &dir.join("logs"),
             conf_dir: &dir.join("conf"),
             agent_ip: AGENT,

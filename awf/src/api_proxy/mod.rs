@@ -13,7 +13,7 @@ pub mod framing;
 mod local;
 mod outgoing;
 mod refusal;
-mod way;
+pub(crate) mod way;
 
 use std::convert::Infallible;
 use std::error::Error as _;

@@ -309,11 +309,11 @@ pub struct ProxyArgs {
     #[arg(long, help_heading = PROXY)]
     pub enable_dlp: bool,
 
-    /// Run `gh` outside with this DIFC proxy as its server, port 18443 unless given
+    /// Refused: awf runs no `gh` outside of the sandbox; the message says what to do instead
     #[arg(long, value_name = "HOST:PORT", help_heading = PROXY)]
     pub difc_proxy_host: Option<String>,
 
-    /// Certificate of that proxy
+    /// Refused, likewise
     #[arg(long, value_name = "FILE", help_heading = PROXY)]
     pub difc_proxy_ca_cert: Option<String>,
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::api_targets::ApiTargets;
+use super::doh::{self, DohServer};
 use super::domains::{self, DomainEntry};
 use super::images::Images;
 use super::legacy;
@@ -19,6 +20,7 @@ use super::mounts::{self, Mount};
 use super::options::Args;
 use super::origin::Origins;
 use super::services::{self, HostAccess};
+use super::upstream::{self, ParentProxy};
 use super::usage::UsageError;
 use super::{command, config, directories, ruleset, variables};
 use crate::host::{Caller, Variables};
@@ -38,6 +40,10 @@ pub struct Settings {
     pub block: Vec<DomainEntry>,
     /// Name servers for the proxy; `None` means those of the machine.
     pub dns_servers: Option<Vec<IpAddr>>,
+    /// Who resolves names over HTTPS instead.
+    pub doh: Option<DohServer>,
+    /// The proxy through which everything leaves.
+    pub upstream: Option<ParentProxy>,
     /// What of this machine may be reached; `None` means nothing.
     pub host_access: Option<HostAccess>,
     /// Containers that may be reached, by name.
@@ -139,6 +145,7 @@ impl Settings {
         let command = command::line(args)?;
         legacy::settle(&args.legacy, &mut notices)?;
         unbuilt(args)?;
+        without_difc(args)?;
         let log_level = log_level(args.log_level.as_deref())?;
         let memory = args.memory_limit.as_deref().map(limits::memory).transpose()?;
         let pids = args.pids_limit.as_deref().map(limits::pids).transpose()?;
@@ -161,6 +168,10 @@ impl Settings {
         let host_access = services::host_access(args, &mut allow, &mut notices)?;
         let dns_servers =
             args.proxy.dns_servers.as_deref().map(domains::name_servers).transpose()?;
+        let option = args.proxy.upstream_proxy.as_deref();
+        let upstream = upstream::parent(option, &caller.env, &mut notices)?;
+        let url = args.proxy.dns_over_https.as_deref();
+        let doh = doh::server(url, dns_servers.as_ref(), upstream.as_ref())?;
         let env = variables::from_flags(&args.env)?;
         let env_file = args.env_file.as_ref().map(|path| caller.cwd.join(path));
         let env_file =
@@ -173,6 +184,8 @@ impl Settings {
             allow,
             block,
             dns_servers,
+            doh,
+            upstream,
             host_access,
             peers: services::peers(&args.topology_attach)?,
             env,
@@ -207,13 +220,9 @@ fn unbuilt(args: &Args) -> Result<(), UsageError> {
     let (proxy, budgets, file) = (&args.proxy, &args.budgets, &args.file);
     let api = &args.api;
     let said = [
-        ("--dns-over-https", proxy.dns_over_https.is_some()),
-        ("--upstream-proxy", proxy.upstream_proxy.is_some()),
         ("--ssl-bump", proxy.ssl_bump),
         ("--allow-urls", proxy.allow_urls.is_some()),
         ("--enable-dlp", proxy.enable_dlp),
-        ("--difc-proxy-host", proxy.difc_proxy_host.is_some()),
-        ("--difc-proxy-ca-cert", proxy.difc_proxy_ca_cert.is_some()),
         ("--session-state-dir", args.session_state_dir.is_some()),
         ("--diagnostic-logs", args.diagnostic_logs),
         ("--openai-api-auth-header", api.openai_api_auth_header.is_some()),
@@ -236,6 +245,21 @@ fn unbuilt(args: &Args) -> Result<(), UsageError> {
         let reason = "this version does not do it yet";
         Err(UsageError::Refused { option: option.to_owned(), reason })
     })
+}
+
+/// The DIFC proxy is not served: `gh` would have to run outside of the sandbox.
+fn without_difc(args: &Args) -> Result<(), UsageError> {
+    let proxy = &args.proxy;
+    let said = [
+        ("--difc-proxy-host", proxy.difc_proxy_host.is_some()),
+        ("--difc-proxy-ca-cert", proxy.difc_proxy_ca_cert.is_some()),
+    ];
+    let Some((option, _said)) = said.into_iter().find(|(_option, said)| *said) else {
+        return Ok(());
+    };
+    let reason = "awf runs no gh outside of the sandbox on the command's behalf; attach the DIFC proxy's container with \
+                  --topology-attach, mount its certificate with --mount, and let the command's own gh ask it by GH_HOST";
+    Err(UsageError::Refused { option: option.to_owned(), reason })
 }
 
 /// A domain list: what the option says, then what the file says.
@@ -330,6 +354,8 @@ mod tests {
             allow: Vec::new(),
             block: Vec::new(),
             dns_servers: None,
+            doh: None,
+            upstream: None,
             host_access: None,
             peers: Vec::new(),
             env: Variables::new(),
@@ -364,6 +390,14 @@ mod tests {
         for name in ["--enable-dind", "--enable-docker"] {
             let error = resolve(&[name]).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("--topology-attach"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_difc_proxy_is_refused_with_what_to_do_instead() {
+        for option in ["--difc-proxy-host=awmg-cli-proxy:18443", "--difc-proxy-ca-cert=/ca.crt"] {
+            let error = resolve(&[option]).unwrap_err().to_string();
+            assert!(error.contains("--difc-proxy") && error.contains("GH_HOST"), "{error}");
         }
     }
 

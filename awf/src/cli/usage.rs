@@ -96,7 +96,7 @@ impl UsageError {
     }
 
     /// A value that an option cannot take.
-    pub(super) fn value(
+    pub(crate) fn value(
         flag: &'static str,
         value: &str,
         problem: impl Into<String>,

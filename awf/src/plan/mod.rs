@@ -7,8 +7,10 @@ pub mod addresses;
 pub mod api_proxy;
 pub mod containers;
 pub mod environment;
+pub mod files;
 pub mod limits;
 pub mod mounts;
+pub mod outward;
 pub mod paths;
 pub mod seccomp;
 pub mod services;
@@ -24,13 +26,15 @@ use crate::enforce::contents::TooManyRanges;
 use crate::enforce::profile;
 use crate::enforce::{Contents, Standing};
 use crate::host::{CgroupMount, Daemon, DaemonError, Host};
-use crate::policy::{EntryError, List, Policy, Service, Services};
+use crate::policy::{EntryError, List, Policy, Services};
 use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
 use api_proxy::ApiProxyPlan;
 use containers::Containers;
+use files::{HOSTNAME, hosts_file, resolv_conf};
 use limits::Limits;
 use mounts::{Custom, Facts};
+use outward::Outward;
 use paths::Paths;
 use services::ServiceError;
 
@@ -60,6 +64,8 @@ pub struct Plan {
     pub allowed: Vec<String>,
     /// What the API proxy serves.
     pub api: ApiProxyPlan,
+    /// How Squid gets out.
+    pub outward: Outward,
     /// What the kernel is told.
     pub contents: Contents,
     /// The profile this machine should give.
@@ -152,7 +158,7 @@ impl Plan {
         let driver = daemon.as_ref().map(|daemon| daemon.driver);
         let paths = Paths::new(&draw.id, settings, host, (cgroup, driver));
         let squid_child = squid_child(daemon.as_ref(), host, &paths)?;
-        let resolvers = settings.dns_servers.clone().unwrap_or_else(|| host.resolvers.clone());
+        let outward = Outward::decide(settings, host, &draw.id)?;
         // Also without a credential: then it says what is missing.
         let (services, openness) = services::services(settings, host, &policy, true)?;
         let limits = Limits::of(settings, cgroup, host.open_files);
@@ -174,18 +180,20 @@ impl Plan {
         Ok(Self {
             containers,
             runtime,
-            contents: Contents::of(&policy, &resolvers, &host.own_addresses)
+            contents: Contents::of(&policy, &outward.resolvers, &host.own_addresses)
+                .through(&outward.parents, !outward.direct.is_empty())
                 .opening(&services)?
                 .for_kernel(host.kernel.version),
             standing: Standing::expected(settings.profile, host),
             profile: settings.profile,
-            squid: render(&policy, draw, &resolvers, &paths)?,
+            squid: render(&policy, draw, &outward, &paths)?,
             squid_child,
             policy,
             services,
             own_addresses: host.own_addresses.iter().filter_map(v4).collect(),
             allowed,
             api,
+            outward,
             agent,
             limits,
             ports: draw.ports,
@@ -210,6 +218,7 @@ impl Plan {
             policy: &'a Policy,
             services: &'a Services,
             api_proxy: serde_json::Value,
+            outward: &'a Outward,
             squid_conf: &'a str,
             command: Vec<String>,
             working_directory: &'a Path,
@@ -235,6 +244,7 @@ impl Plan {
             policy: &self.policy,
             services: &self.services,
             api_proxy: self.api.explain(),
+            outward: &self.outward,
             squid_conf: &conf,
             command: self.agent.argv.iter().map(text).collect(),
             working_directory: &self.agent.cwd,
@@ -301,7 +311,7 @@ fn located(error: &EntryError, settings: &Settings) -> String {
 fn render(
     policy: &Policy,
     draw: &Draw,
-    resolvers: &[IpAddr],
+    outward: &Outward,
     paths: &Paths,
 ) -> Result<config::Rendered, config::SpecError> {
     config::render(&config::Spec {
@@ -310,7 +320,7 @@ fn render(
         forward_port: draw.ports.forward,
         accel_port: draw.ports.accel,
         key: &draw.key,
-        dns_servers: resolvers,
+        outward,
         logs: &paths.logs,
         conf_dir: &paths.proxy,
         agent_ip: addresses::AGENT,
@@ -379,21 +389,4 @@ fn agent(
         map_root: host.caller.uid == 0,
     };
     (spec, notices)
-}
-
-/// Name of the sandbox to itself, the original's container name.
-const HOSTNAME: &str = "awf-agent";
-
-fn hosts_file(services: &Services) -> String {
-    let agent = addresses::AGENT;
-    let own = format!(
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{agent}\t{HOSTNAME}\n"
-    );
-    let line = |service: &Service| format!("{}\t{}\n", service.address, service.names.join(" "));
-    own + &services.iter().map(line).collect::<String>()
-}
-
-/// Any address would do: the kernel leads port 53 to the name door. `ndots:0` spares search-domain detours.
-fn resolv_conf() -> String {
-    format!("nameserver {}\noptions ndots:0\n", addresses::DOOR)
 }

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use tokio::time::{sleep, timeout};
 
+use crate::doh::Forwarder;
 use crate::doors::Doors;
 use crate::enforce::profile::Looking;
 use crate::enforce::{Cgroup, Links, Object, prove};
@@ -28,6 +29,7 @@ use crate::exit::Exit;
 use crate::observe::report;
 use crate::plan::Plan;
 use crate::plan::mounts::MountOp;
+use crate::policy::Scheme;
 use crate::proxy::carrier::Process;
 use crate::proxy::{self, Squid};
 use crate::relay::capacity;
@@ -164,8 +166,12 @@ async fn confine_and_run(
     for line in plan.services.lines() {
         tracing::info!("Opened: {line}");
     }
+    for line in plan.outward.lines() {
+        tracing::info!("{line}");
+    }
     tracing::debug!("programs attached after {:?}", began.elapsed());
 
+    let _forwarder = forward_queries(plan).await?;
     let squid = start_squid(plan, engine.as_ref());
     let namespace = doors.namespace.try_clone().context("keep the agent's namespace")?;
     let mut service = Service::start(plan, &mut object, doors, &squid)?;
@@ -203,6 +209,20 @@ async fn confine_and_run(
         tell(plan, *exit, &account);
     }
     outcome
+}
+
+/// Serves Squid's name queries, where they go over HTTPS or nowhere.
+async fn forward_queries(plan: &Plan) -> Result<Option<Forwarder>> {
+    if let Some(listen) = plan.outward.silent {
+        return Forwarder::silent(listen).await.map(Some);
+    }
+    let Some(doh) = &plan.outward.doh else { return Ok(None) };
+    let policy = plan.policy.clone();
+    let judge = move |name: &str| {
+        let allows = |port, scheme| policy.decide(name, port, scheme).allow;
+        allows(443, Scheme::Tls) || allows(80, Scheme::Http)
+    };
+    Forwarder::start(doh, judge).await.map(Some)
 }
 
 fn start_squid(plan: &Plan, engine: Option<&Engine>) -> Squid {

@@ -8,6 +8,7 @@ mod endings;
 mod environment;
 mod files;
 mod many;
+mod outward;
 mod records;
 mod services;
 mod sockets;
