@@ -57,6 +57,10 @@ pub type Openings = [Opening; OPENINGS];
 pub struct GuardConfig {
     /// TCP ports the proxy may connect to; 0 ends the list.
     pub tcp_ports: [u16; TCP_PORTS],
+    /// Port of the upstream proxy, at addresses that are listed as its own; 0 if there is none.
+    pub parent_port: u16,
+    /// Zero.
+    pub padding: u16,
     /// 1 if the kernel has `bpf_set_retval`.
     pub chooses_errno: u32,
 }
@@ -121,12 +125,13 @@ impl Opening {
 
 impl GuardConfig {
     /// Refuses everything.
-    pub const CLOSED: Self = Self { tcp_ports: [0; TCP_PORTS], chooses_errno: 0 };
+    pub const CLOSED: Self =
+        Self { tcp_ports: [0; TCP_PORTS], parent_port: 0, padding: 0, chooses_errno: 0 };
 }
 
 const _: () = assert!(size_of::<Config>() == 3 * 4 + 6 * 2 + 2 * TCP_PORTS + 2 * 4);
 const _: () = assert!(size_of::<Opening>() == 8);
-const _: () = assert!(size_of::<GuardConfig>() == 2 * TCP_PORTS + 4);
+const _: () = assert!(size_of::<GuardConfig>() == 2 * TCP_PORTS + 2 * 2 + 4);
 const _: () = assert!(size_of::<Layout>() == 7 * 4);
 
 #[cfg(feature = "user")]

@@ -38,6 +38,8 @@ impl Listed {
     pub const OWN: Self = Self(2);
     /// A DNS server the proxy asks.
     pub const RESOLVER: Self = Self(4);
+    /// An address of the upstream proxy, wherever it is: the operator named it.
+    pub const PARENT: Self = Self(8);
 
     /// Whether all of `other` is said.
     #[inline(always)]
@@ -60,6 +62,9 @@ pub fn decide(
     }
     if matches!(transport, Transport::Udp) {
         return Verdict::Refuse(Reason::Udp);
+    }
+    if port != 0 && port == config.parent_port && listed.says(Listed::PARENT) {
+        return Verdict::Pass;
     }
     if !opens(&config.tcp_ports, port) {
         return Verdict::Refuse(Reason::Port);
@@ -211,6 +216,27 @@ mod tests {
         assert_eq!(own, Refuse(Reason::InwardAddress));
         assert_eq!(judge(Tcp, "93.184.216.34", 443, Listed::NOT), Pass);
         assert_eq!(judge(Tcp, "93.184.216.34", 443, Listed(1 | 2)), Pass);
+    }
+
+    #[test]
+    fn the_upstream_proxy_is_reached_wherever_it_is_at_its_port_only() {
+        let mut config = GuardConfig::CLOSED;
+        config.tcp_ports[0] = 443;
+        config.parent_port = 3128;
+        let judge = |transport, address, port, listed| {
+            decide(&config, transport, inward(address), port, listed)
+        };
+        let own = Listed(Listed::PARENT.0 | Listed::OWN.0);
+        for (address, listed) in [("10.0.0.1", Listed::PARENT), ("172.17.0.1", own)] {
+            assert_eq!(judge(Tcp, address, 3128, listed), Pass);
+            assert_eq!(judge(Tcp, address, 443, listed), Refuse(Reason::InwardAddress));
+            assert_eq!(judge(Tcp, address, 3129, listed), Refuse(Reason::Port));
+            assert_eq!(judge(Udp, address, 3128, listed), Refuse(Reason::Udp));
+        }
+        assert_eq!(judge(Tcp, "10.0.0.2", 3128, Listed::NOT), Refuse(Reason::Port));
+        assert_eq!(judge(Tcp, "10.0.0.2", 3128, Listed(7)), Refuse(Reason::Port));
+        let zero = decide(&GuardConfig::CLOSED, Tcp, true, 0, Listed::PARENT);
+        assert_eq!(zero, Refuse(Reason::Port));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! 3. [`policy`]: what may leave
 //! 4. [`plan`]: everything to be done, as plain data; nothing on the machine has changed up to here
 //! 5. [`enforce`]: the kernel obeys
-//! 6. [`doors`], [`relay`], [`api_proxy`], [`proxy`]: the only way out
+//! 6. [`doors`], [`relay`], [`api_proxy`], [`proxy`], [`doh`]: the only way out
 //! 7. [`runtime`]: where things run
 //! 8. [`observe`]: what happened
 //! 9. [`session`]: acquires in order, releases in reverse
@@ -21,6 +21,7 @@ pub mod doors;
 pub mod relay;
 pub mod api_proxy;
 pub mod proxy;
+pub mod doh;
 pub mod runtime;
 pub mod observe;
 pub mod session;
@@ -168,6 +169,8 @@ fn decide(args: &Args, privileged: bool) -> Result<(Plan, Audit)> {
         }
         host.daemon = Some(daemon);
     }
+    host.parent = settings.upstream.as_ref().map(|it| host::lookup::addresses(&it.host));
+    host.doh = settings.doh.as_ref().map(|it| host::lookup::addresses(&it.host));
     let draw = draw()?;
     let mut plan = Plan::make(&settings, &host, &draw)?;
     if let (Some(containers), true) = (&mut plan.containers, audit::is_diagnostic(&settings)) {

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use awf::plan::outward::Outward;
 use awf::policy::{Decision, Policy, Scheme};
 use awf::proxy::config::{self, Spec};
 use nix::sched::{CloneFlags, unshare};
@@ -63,7 +64,7 @@ impl Bed {
             forward_port: FORWARD,
             accel_port: ACCEL,
             key: KEY,
-            dns_servers: &[Ipv4Addr::LOCALHOST.into()],
+            outward: &Outward { resolvers: vec![Ipv4Addr::LOCALHOST.into()], ..Outward::default() },
             logs: &dir.join("logs"),
             conf_dir: &dir.join("conf"),
             agent_ip: AGENT,
@@ -429,6 +430,32 @@ fn squid_and_policy_agree_on_the_example_table() {
         policy(&["*.github.com", "*github.com", "*1", "*.*.b.a"], &["*e*m"]),
         hosts(&["1.2.b.a", "b1"]),
     );
+    agree(
+        policy(
+            &[
+                "=github.com",
+                "=https://a.exact.com",
+                "=b.com",
+                "b.com",
+                "=1.2.3.4",
+                "=a",
+                "*.c.com",
+            ],
+            &["=secret.b.com", "=x.c.com"],
+        ),
+        hosts(&[
+            "a.exact.com",
+            "A.EXACT.com.",
+            "x.a.exact.com",
+            "exact.com",
+            "b.com",
+            "x.b.com",
+            "secret.b.com",
+            "a.secret.b.com",
+            "x.c.com",
+            "y.x.c.com",
+        ]),
+    );
     agree(Policy::default(), hosts(&[]));
     agree(policy(&["com", "1.2.3.4"], &["1.2.3.4", "http://github.com"]), hosts(&[]));
 }
@@ -465,6 +492,7 @@ fn generated_lists(dice: &mut Dice) -> [Vec<String>; 2] {
         let name = match dice.below(5) {
             0 => format!("10.0.0.{}", dice.below(4)),
             1 | 2 => dice.name(MASKS),
+            3 => return format!("={scheme}{}", dice.name(LABELS)),
             _ => dice.name(LABELS),
         };
         format!("{scheme}{name}")

@@ -19,7 +19,7 @@ mod outgoing;
 mod prompt;
 mod refusal;
 mod usage;
-mod way;
+pub(crate) mod way;
 
 use std::convert::Infallible;
 use std::error::Error as _;

@@ -117,7 +117,10 @@ impl Refusal {
         let (rule, layer) = match failure {
             Failure::Denied(_) => ("proxy-denied", Layer::Proxy),
             Failure::Inward(_) => ("inward-address", Layer::Guard),
-            Failure::Unreachable(_) | Failure::Broken(_) => {
+            Failure::Unresolved(_)
+            | Failure::NoWay(_)
+            | Failure::Unreachable(_)
+            | Failure::Broken(_) => {
                 let failed = Self::failed(StatusCode::BAD_GATEWAY, reason);
                 return Self { layer: Layer::Proxy, ..failed };
             }

@@ -76,7 +76,8 @@ impl Connector {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let failed = |reason: String| Refusal::failed(StatusCode::BAD_GATEWAY, reason);
-        let config = self.tls.get_or_try_init(|| configure(self.authorities.clone())).await;
+        let config =
+            self.tls.get_or_try_init(|| configure(self.authorities.clone(), "http/1.1")).await;
         let config =
             config.map_err(|error| failed(format!("certification authorities: {error}")))?;
         let name = ServerName::try_from(host.to_owned())
@@ -98,10 +99,14 @@ impl Connector {
     }
 }
 
-async fn configure(files: Vec<PathBuf>) -> io::Result<Arc<ClientConfig>> {
+/// What a client of these authorities needs, which offers one protocol.
+pub(crate) async fn configure(
+    files: Vec<PathBuf>,
+    protocol: &str,
+) -> io::Result<Arc<ClientConfig>> {
     let config = spawn_blocking(move || client_config(&files)).await;
     let mut config = config.map_err(io::Error::other)??;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     Ok(Arc::new(config))
 }
 

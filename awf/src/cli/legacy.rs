@@ -49,6 +49,10 @@ const OTHER_KERNEL: &str = "what awf enforces with sits in this machine's kernel
                             with a network or kernel of its own does not pass there; leave it out: --profile full is the \
                             strongest that awf has";
 
+/// Why the DIFC proxy is not served.
+const NO_GH_OUTSIDE: &str = "awf runs no gh outside of the sandbox on the command's behalf; attach the DIFC proxy's container with \
+                             --topology-attach, mount its certificate with --mount, and let the command's own gh ask it by GH_HOST";
+
 const fn flag(name: &'static str, answer: Answer) -> Row {
     Row { name, alias: None, takes_value: false, answer }
 }
@@ -115,6 +119,8 @@ pub const TABLE: &[Row] = &[
              enforce anything; run awf where the daemon runs",
         ),
     ),
+    valued("--difc-proxy-host", Answer::Refused(NO_GH_OUTSIDE)),
+    valued("--difc-proxy-ca-cert", Answer::Refused(NO_GH_OUTSIDE)),
     flag(
         "--reflect",
         Answer::Refused(

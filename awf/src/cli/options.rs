@@ -31,8 +31,8 @@ pub struct Args {
     pub config: Option<String>,
 
     /// Domains that may be reached, separated by commas: `example.com` with its subdomains,
-    /// `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any,
-    /// nothing can be reached
+    /// `=example.com` without them, `*.example.com`, `http://` or `https://` before a name for one
+    /// protocol only. Without any, nothing can be reached
     #[arg(short = 'd', long, value_name = "LIST", help_heading = DOMAINS)]
     pub allow_domains: Option<String>,
 
@@ -48,8 +48,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = DOMAINS)]
     pub block_domains_file: Option<String>,
 
-    /// File with rules in YAML: `version: 1` and `rules:`, a list of `domain:` with `subdomains:`
-    /// true or false. May be repeated
+    /// File with more allowed domains in YAML: `version: 1` and `rules:`, a list of `domain:` with
+    /// `subdomains:` true or false. May be repeated
     #[arg(long, value_name = "FILE", help_heading = DOMAINS)]
     pub ruleset_file: Vec<String>,
 
@@ -318,14 +318,6 @@ pub struct ProxyArgs {
     /// Refuse requests whose URL holds what looks like a credential; with --ssl-bump also over TLS
     #[arg(long, help_heading = PROXY)]
     pub enable_dlp: bool,
-
-    /// Run `gh` outside with this DIFC proxy as its server, port 18443 unless given
-    #[arg(long, value_name = "HOST:PORT", help_heading = PROXY)]
-    pub difc_proxy_host: Option<String>,
-
-    /// Certificate of that proxy
-    #[arg(long, value_name = "FILE", help_heading = PROXY)]
-    pub difc_proxy_ca_cert: Option<String>,
 }
 
 /// How much the command may ask of the providers.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::api_targets::ApiTargets;
 use super::budgets::Budgets;
+use super::doh::{self, DohServer};
 use super::domains::{self, DomainEntry};
 use super::effective::Effective;
 use super::files::Files;
@@ -23,8 +24,9 @@ use super::mounts::{self, Mount};
 use super::options::Args;
 use super::origin::Origins;
 use super::services::{self, HostAccess};
+use super::upstream::{self, ParentProxy};
 use super::usage::UsageError;
-use super::{api_targets, command, config, directories, variables};
+use super::{api_targets, command, config, directories, ruleset, variables};
 use crate::host::{Caller, Variables};
 
 /// Memory of the command unless said otherwise, the original's: 6 GiB.
@@ -42,6 +44,10 @@ pub struct Settings {
     pub block: Vec<DomainEntry>,
     /// Name servers for the proxy; `None` means those of the machine.
     pub dns_servers: Option<Vec<IpAddr>>,
+    /// Who resolves names over HTTPS instead.
+    pub doh: Option<DohServer>,
+    /// The proxy through which everything leaves.
+    pub upstream: Option<ParentProxy>,
     /// What of this machine may be reached; `None` means nothing.
     pub host_access: Option<HostAccess>,
     /// Containers that may be reached, by name.
@@ -150,7 +156,6 @@ impl Settings {
         // several mistakes at once see the same one.
         let command = command::line(args)?;
         legacy::settle(&args.legacy, &mut notices)?;
-        unbuilt(args)?;
         let log_level = log_level(args.log_level.as_deref())?;
         let memory = args.memory_limit.as_deref().map(limits::memory).transpose()?;
         let pids = args.pids_limit.as_deref().map(limits::pids).transpose()?;
@@ -164,6 +169,7 @@ impl Settings {
             ("--allow-domains-file", &args.allow_domains_file),
             caller,
         )?;
+        ruleset::extend(&mut allow, &args.ruleset_file, caller)?;
         let block = list(
             ("--block-domains", &args.block_domains),
             ("--block-domains-file", &args.block_domains_file),
@@ -173,6 +179,10 @@ impl Settings {
         let dns_servers =
             args.proxy.dns_servers.as_deref().map(domains::name_servers).transpose()?;
         let inspection = Inspection::of(&args.proxy, &mut notices)?;
+        let option = args.proxy.upstream_proxy.as_deref();
+        let upstream = upstream::parent(option, &caller.env, &mut notices)?;
+        let url = args.proxy.dns_over_https.as_deref();
+        let doh = doh::server(url, dns_servers.as_ref(), upstream.as_ref())?;
         let env = variables::from_flags(&args.env)?;
         let env_file = args.env_file.as_ref().map(|path| caller.cwd.join(path));
         let env_file =
@@ -186,6 +196,8 @@ impl Settings {
             allow,
             block,
             dns_servers,
+            doh,
+            upstream,
             host_access,
             peers: services::peers(&args.topology_attach)?,
             inspection,
@@ -217,22 +229,6 @@ impl Settings {
             notices,
         })
     }
-}
-
-/// Options that this version reads and cannot obey yet.
-fn unbuilt(args: &Args) -> Result<(), UsageError> {
-    let proxy = &args.proxy;
-    let said = [
-        ("--ruleset-file", !args.ruleset_file.is_empty()),
-        ("--dns-over-https", proxy.dns_over_https.is_some()),
-        ("--upstream-proxy", proxy.upstream_proxy.is_some()),
-        ("--difc-proxy-host", proxy.difc_proxy_host.is_some()),
-        ("--difc-proxy-ca-cert", proxy.difc_proxy_ca_cert.is_some()),
-    ];
-    said.into_iter().find(|(_option, said)| *said).map_or(Ok(()), |(option, _said)| {
-        let reason = "this version does not do it yet";
-        Err(UsageError::Refused { option: option.to_owned(), reason })
-    })
 }
 
 /// Names of `--exclude-env`, and of the variable that `--openai-base-url-env` keeps from the command.
@@ -335,6 +331,8 @@ mod tests {
             allow: Vec::new(),
             block: Vec::new(),
             dns_servers: None,
+            doh: None,
+            upstream: None,
             host_access: None,
             inspection: Inspection::default(),
             peers: Vec::new(),
@@ -373,6 +371,14 @@ mod tests {
         for name in ["--enable-dind", "--enable-docker"] {
             let error = resolve(&[name]).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("--topology-attach"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_difc_proxy_is_refused_with_what_to_do_instead() {
+        for option in ["--difc-proxy-host=awmg-cli-proxy:18443", "--difc-proxy-ca-cert=/ca.crt"] {
+            let error = resolve(&[option]).unwrap_err().to_string();
+            assert!(error.contains("--difc-proxy") && error.contains("GH_HOST"), "{error}");
         }
     }
 

@@ -70,6 +70,9 @@ pub enum UsageError {
     /// The configuration file, all that is wrong with it.
     #[error("Error loading --config: {}", .0.join("\n  "))]
     Config(Vec<String>),
+    /// Rulesets, all that is wrong with them.
+    #[error("--ruleset-file: {}", .0.join("\n  "))]
+    Rulesets(Vec<String>),
     /// A file that an option names cannot be read.
     #[error("{flag} '{}': {source}; name a readable text file", path.to_string_lossy().escape_debug())]
     File {

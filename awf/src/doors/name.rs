@@ -35,7 +35,7 @@ const TTL_S: u32 = 60;
 
 /// Bytes of the largest message read. A query is at most 271 bytes without options; resolvers pad
 /// to 468 (RFC 8467).
-const MAX_MESSAGE: usize = 4096;
+pub(crate) const MAX_MESSAGE: usize = 4096;
 
 /// Bytes of UDP payload the answer claims to take (the value of DNS flag day 2020).
 const EDNS_PAYLOAD: u16 = 1232;
@@ -236,7 +236,7 @@ impl NameDoor {
 }
 
 /// Reads one length-prefixed message. `None`: longer than any query, and not worth reading.
-async fn read_message(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+pub(crate) async fn read_message(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let length = usize::from(stream.read_u16().await?);
     if length > MAX_MESSAGE {
         return Ok(None);
@@ -247,14 +247,17 @@ async fn read_message(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// A query that can be answered.
-struct Request {
-    query: Query,
-    edns: Option<Edns>,
+pub(crate) struct Request {
+    pub(crate) query: Query,
+    pub(crate) edns: Option<Edns>,
 }
 
 impl Request {
     /// Checks the counts before anything is read: the decoder would reserve memory for them.
-    fn read(header: &Header, decoder: &mut BinDecoder<'_>) -> Result<Self, ResponseCode> {
+    pub(crate) fn read(
+        header: &Header,
+        decoder: &mut BinDecoder<'_>,
+    ) -> Result<Self, ResponseCode> {
         let counts = header.counts;
         if header.metadata.op_code != OpCode::Query {
             return Err(ResponseCode::NotImp);
@@ -271,7 +274,7 @@ impl Request {
 
     /// A reply with the question as it was spelled: some resolvers hide a secret in its case
     /// (0x20).
-    fn reply(&self, asked: &Metadata, code: ResponseCode) -> Message {
+    pub(crate) fn reply(&self, asked: &Metadata, code: ResponseCode) -> Message {
         let mut message = reply(asked, code);
         message.add_query(self.query.clone());
         if let Some(edns) = &self.edns {
@@ -310,7 +313,7 @@ impl Request {
     }
 }
 
-fn reply(asked: &Metadata, code: ResponseCode) -> Message {
+pub(crate) fn reply(asked: &Metadata, code: ResponseCode) -> Message {
     let mut message = Message::response(asked.id, asked.op_code);
     message.metadata = Metadata::response_from_request(asked);
     message.metadata.recursion_available = true;
@@ -329,7 +332,7 @@ fn authority() -> Record {
 }
 
 /// The name in lower case without trailing dot; `None` if a label holds a dot or anything that is not printed as itself.
-fn text_of(name: &Name) -> Option<String> {
+pub(crate) fn text_of(name: &Name) -> Option<String> {
     let mut text = String::with_capacity(names::MAX_NAME);
     for label in name {
         if !label.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'.') {

@@ -1,7 +1,7 @@
 //! From the policy to what the kernel is told: pure.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use awf_common::config::{self, Config, GuardConfig, Openings};
 use awf_common::guard::Listed;
@@ -55,7 +55,7 @@ impl Contents {
                 options_have_caller: 0,
             },
             openings: config::Opening::NONE,
-            proxy: GuardConfig { tcp_ports: port_list(policy.tcp_ports()), chooses_errno: 0 },
+            proxy: GuardConfig { tcp_ports: port_list(policy.tcp_ports()), ..GuardConfig::CLOSED },
             listed4: BTreeMap::new(),
             listed6: BTreeMap::new(),
         };
@@ -69,6 +69,20 @@ impl Contents {
             contents.list(*address, Listed::OWN);
         }
         contents
+    }
+
+    /// The same contents for a proxy that goes through another one, at these addresses and their port. Unless something
+    /// does without it, nothing else is open to it any more.
+    #[must_use]
+    pub fn through(mut self, parents: &[SocketAddr], something_direct: bool) -> Self {
+        for parent in parents {
+            self.list(parent.ip(), Listed::PARENT);
+            self.proxy.parent_port = parent.port();
+        }
+        if !parents.is_empty() && !something_direct {
+            self.proxy.tcp_ports = port_list(&[]);
+        }
+        self
     }
 
     /// The same contents with these services opened.
@@ -211,6 +225,30 @@ mod tests {
         let full = opened(64).unwrap();
         assert!(full.openings.iter().all(|opening| opening.address == addresses::HOST.to_bits()));
         assert_eq!(opened(65), Err(TooManyRanges { count: 65 }));
+    }
+
+    #[test]
+    fn behind_an_upstream_proxy_nothing_else_is_open_unless_something_does_without_it() {
+        let policy = Policy::resolve(&["1.2.3.4".to_owned()], &[]).unwrap().0;
+        let parents = ["10.0.0.1:8080", "[fd00::1]:8080"].map(|text| text.parse().unwrap());
+        let contents = Contents::of(&policy, &[], &[]);
+        assert_eq!(contents.clone().through(&[], false), contents);
+        let passes = |contents: &Contents, address: [u8; 4], port| {
+            let number = u32::from(Ipv4Addr::from(address));
+            let listed = Listed(contents.listed4.get(&number).copied().unwrap_or_default());
+            let inward = is_inward4(number);
+            guard::decide(&contents.proxy, Transport::Tcp, inward, port, listed) == Verdict::Pass
+        };
+        let closed = contents.clone().through(&parents, false);
+        let open = contents.through(&parents, true);
+        for (contents, direct) in [(&closed, false), (&open, true)] {
+            assert!(passes(contents, [10, 0, 0, 1], 8080));
+            assert!(!passes(contents, [10, 0, 0, 1], 443));
+            assert!(!passes(contents, [10, 0, 0, 2], 8080));
+            assert_eq!(passes(contents, [93, 184, 216, 34], 443), direct);
+            assert_eq!(passes(contents, [1, 2, 3, 4], 443), direct);
+            assert_eq!(contents.listed6.len(), 1);
+        }
     }
 
     proptest! {

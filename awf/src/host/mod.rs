@@ -12,6 +12,7 @@ pub mod git;
 mod cgroup;
 mod fit;
 mod machine;
+pub mod lookup;
 mod network;
 mod passwd;
 mod resolver;
@@ -95,6 +96,10 @@ pub struct Host {
     pub proxy_account: (u32, u32),
     /// Name servers that Squid may ask, never loopback, never empty.
     pub resolvers: Vec<IpAddr>,
+    /// Addresses of the upstream proxy, or why there are none; `None` if nobody asked.
+    pub parent: Option<Result<Vec<IpAddr>, String>>,
+    /// Those of the server for DNS over HTTPS, likewise.
+    pub doh: Option<Result<Vec<IpAddr>, String>>,
     /// Addresses of this machine's interfaces.
     pub own_addresses: Vec<IpAddr>,
     /// Where temporary files go: `TMPDIR`, else `/tmp`.
@@ -146,6 +151,8 @@ impl Host {
             accounts,
             groups: machine::groups(),
             mount_points: machine::mount_points()?,
+            parent: None,
+            doh: None,
             own_addresses: network::own_addresses(),
             cgroup2: cgroup::inspect()?,
             daemon: None,
@@ -193,6 +200,8 @@ impl Host {
             squid: Some("/usr/sbin/squid".into()),
             bash: true,
             proxy_account: (13, 13),
+            parent: None,
+            doh: None,
             own_addresses: Vec::new(),
             accounts: String::new(),
             groups: String::new(),

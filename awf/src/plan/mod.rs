@@ -12,6 +12,7 @@ pub mod limits;
 pub mod mounts;
 mod naming;
 pub mod one_shot;
+pub mod outward;
 pub mod paths;
 pub mod preflight;
 pub mod seccomp;
@@ -37,6 +38,7 @@ use inspection::InspectionPlan;
 use limits::Limits;
 use mounts::{Custom, Facts};
 use naming::{HOSTNAME, hosts_file, resolv_conf};
+use outward::Outward;
 use paths::Paths;
 use services::ServiceError;
 
@@ -68,6 +70,8 @@ pub struct Plan {
     pub api: ApiProxyPlan,
     /// What is looked into.
     pub inspection: InspectionPlan,
+    /// How Squid gets out.
+    pub outward: Outward,
     /// What the kernel is told.
     pub contents: Contents,
     /// The profile this machine should give.
@@ -157,7 +161,7 @@ impl Plan {
         let driver = daemon.as_ref().map(|daemon| daemon.driver);
         let paths = Paths::new(&draw.id, settings, host, (cgroup, driver));
         let squid_child = squid_child(daemon.as_ref(), host, &paths)?;
-        let resolvers = settings.dns_servers.clone().unwrap_or_else(|| host.resolvers.clone());
+        let outward = Outward::decide(settings, host, &draw.id)?;
         // Also without a credential: then it says what is missing.
         let (services, openness) = services::services(settings, host, &policy, true)?;
         let limits = Limits::of(settings, cgroup, host.open_files);
@@ -181,12 +185,13 @@ impl Plan {
         Ok(Self {
             containers,
             runtime,
-            contents: Contents::of(&policy, &resolvers, &host.own_addresses)
+            contents: Contents::of(&policy, &outward.resolvers, &host.own_addresses)
+                .through(&outward.parents, !outward.direct.is_empty())
                 .opening(&services)?
                 .for_kernel(host.kernel.version),
             standing: Standing::expected(settings.profile, host),
             profile: settings.profile,
-            squid: render(&policy, draw, &resolvers, &paths)?,
+            squid: render(&policy, draw, &outward, &paths)?,
             squid_child,
             policy,
             services,
@@ -194,6 +199,7 @@ impl Plan {
             allowed,
             api,
             inspection,
+            outward,
             agent,
             limits,
             ports: draw.ports,
@@ -219,6 +225,7 @@ impl Plan {
             services: &'a Services,
             api_proxy: serde_json::Value,
             inspection: &'a InspectionPlan,
+            outward: &'a Outward,
             squid_conf: &'a str,
             command: Vec<String>,
             working_directory: &'a Path,
@@ -245,6 +252,7 @@ impl Plan {
             services: &self.services,
             api_proxy: self.api.explain(),
             inspection: &self.inspection,
+            outward: &self.outward,
             squid_conf: &conf,
             command: self.agent.argv.iter().map(text).collect(),
             working_directory: &self.agent.cwd,
@@ -315,7 +323,7 @@ fn located(error: &EntryError, settings: &Settings) -> String {
 fn render(
     policy: &Policy,
     draw: &Draw,
-    resolvers: &[IpAddr],
+    outward: &Outward,
     paths: &Paths,
 ) -> Result<config::Rendered, config::SpecError> {
     config::render(&config::Spec {
@@ -324,7 +332,7 @@ fn render(
         forward_port: draw.ports.forward,
         accel_port: draw.ports.accel,
         key: &draw.key,
-        dns_servers: resolvers,
+        outward,
         logs: &paths.logs,
         conf_dir: &paths.proxy,
         agent_ip: addresses::AGENT,

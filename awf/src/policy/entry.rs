@@ -79,6 +79,11 @@ pub enum Problem {
         /// The remedy.
         instead: String,
     },
+    /// `=` before something that has no subdomains to leave out.
+    #[error(
+        "has a = and a wildcard; = means a name without its subdomains, so write one or the other"
+    )]
+    ExactPattern,
     /// A port.
     #[error(
         "has a port; {instead} (plain HTTP is on port 80 and TLS on 443, other ports stay closed)"
@@ -124,6 +129,8 @@ fn shown(character: char) -> String {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     Name(String),
+    /// A name without its subdomains.
+    Exact(String),
     Pattern(Pattern),
     Address(Ipv4Addr),
 }
@@ -137,11 +144,13 @@ pub(super) struct Entry {
     pub(super) read_as: Option<String>,
 }
 
-/// Reads a trimmed, non-empty entry.
+/// Reads a trimmed, non-empty entry. `=` before it means the name without its subdomains, which the
+/// original has no notation for; rulesets say it with `subdomains: false`.
 pub(super) fn parse(text: &str, list: List) -> Result<Entry, Problem> {
     if let Some(bad) = text.chars().find(|c| is_forbidden(*c)) {
         return Err(Problem::Character(bad));
     }
+    let (exact, text) = text.strip_prefix('=').map_or((false, text), |rest| (true, rest));
     let (protocol, rest) = scheme(text)?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let authority = authority(rest)?;
@@ -155,12 +164,15 @@ pub(super) fn parse(text: &str, list: List) -> Result<Entry, Problem> {
         return Err(Problem::Reserved);
     }
     let subject = if name.contains('*') {
+        if exact {
+            return Err(Problem::ExactPattern);
+        }
         Subject::Pattern(pattern(name, list)?)
     } else if let Some(address) = address(name, protocol, list)? {
         Subject::Address(address)
     } else {
         labels(name)?;
-        Subject::Name(name.to_owned())
+        if exact { Subject::Exact(name.to_owned()) } else { Subject::Name(name.to_owned()) }
     };
     Ok(Entry { protocol, subject, read_as })
 }
@@ -327,6 +339,7 @@ mod tests {
             Ok(entry) => {
                 let subject = match entry.subject {
                     Subject::Name(name) => name,
+                    Subject::Exact(name) => format!("={name}"),
                     Subject::Pattern(pattern) => format!("pattern {pattern}"),
                     Subject::Address(address) => format!("address {address}"),
                 };

@@ -193,10 +193,12 @@ impl Policy {
         let broad = match &entry.subject {
             Subject::Name(name) => breadth::of_name(name),
             Subject::Pattern(pattern) => breadth::of_pattern(pattern),
+            Subject::Exact(_) => None,
             Subject::Address(address) => breadth::of_address(*address),
         };
         match entry.subject {
             Subject::Name(name) => names.insert_plain(name),
+            Subject::Exact(name) => names.insert_exact(name),
             Subject::Pattern(pattern) => names.insert_pattern(pattern),
             Subject::Address(address) if list == List::Block => {
                 self.blocked_ips.insert(address);
@@ -216,7 +218,7 @@ impl Policy {
     /// Entries that stand in both lists, where the operator may not know which one wins.
     fn contradictions(&self) -> Vec<String> {
         let allowed = [&self.both, &self.http, &self.https];
-        let names = allowed.into_iter().flat_map(Names::plain);
+        let names = allowed.into_iter().flat_map(|names| names.plain().chain(names.exact()));
         let names = names.filter(|name| self.blocked.find(name).is_some()).map(str::to_owned);
         let ips = self.blocked_ips.iter().filter(|address| self.ips.contains_key(address));
         names
@@ -241,7 +243,7 @@ impl Policy {
     fn decide_name(&self, name: &str, port: u16, scheme: Scheme) -> Decision {
         if let Some(found) = self.blocked.find(name) {
             let rule = match found {
-                Found::Plain(_) => Rule::DenyBlockedPlain,
+                Found::Plain(_) | Found::Exact(_) => Rule::DenyBlockedPlain,
                 Found::Pattern(_) => Rule::DenyBlockedPattern,
             };
             let reason = format!("{name} is blocked by {}", found.entry());
@@ -255,7 +257,7 @@ impl Policy {
         for protocol in special.into_iter().chain([Protocol::Both]) {
             if let Some(found) = self.names(protocol).find(name) {
                 let rule = match found {
-                    Found::Plain(_) => Rule::AllowPlain(protocol),
+                    Found::Plain(_) | Found::Exact(_) => Rule::AllowPlain(protocol),
                     Found::Pattern(_) => Rule::AllowPattern(protocol),
                 };
                 let reason = format!("{name} is allowed by {}", found.entry());

@@ -1,4 +1,4 @@
-//! Sets of domain names: plain names with everything below them, and patterns with `*`.
+//! Sets of domain names: plain names with everything below them, exact names, and patterns with `*`.
 //!
 //! Takes names already normalised by `entry` (lower case, ASCII, no outer dots), gives membership.
 //! Never judges what an entry was meant to be.
@@ -101,6 +101,8 @@ impl Serialize for Pattern {
 pub enum Found<'a> {
     /// The name itself or a parent of it.
     Plain(&'a str),
+    /// The name itself, which is listed without what is below.
+    Exact(&'a str),
     /// A pattern.
     Pattern(&'a Pattern),
 }
@@ -109,7 +111,7 @@ impl Found<'_> {
     /// The entry as text.
     pub fn entry(&self) -> &str {
         match self {
-            Found::Plain(name) => name,
+            Found::Plain(name) | Found::Exact(name) => name,
             Found::Pattern(pattern) => pattern.as_str(),
         }
     }
@@ -121,6 +123,7 @@ pub struct Names {
     // Ordered, so that everything made from a policy is the same for the same input. A look-up asks
     // once per label of the name, whatever the size of the set.
     plain: BTreeSet<String>,
+    exact: BTreeSet<String>,
     patterns: BTreeSet<Pattern>,
 }
 
@@ -130,6 +133,11 @@ impl Names {
         self.plain.iter().map(String::as_str)
     }
 
+    /// Names that stand for themselves alone, in order.
+    pub fn exact(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.exact.iter().map(String::as_str)
+    }
+
     /// Patterns, in order.
     pub fn patterns(&self) -> impl ExactSizeIterator<Item = &Pattern> {
         self.patterns.iter()
@@ -137,7 +145,7 @@ impl Names {
 
     /// Whether nothing is in the set.
     pub fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.patterns.is_empty()
+        self.plain.is_empty() && self.exact.is_empty() && self.patterns.is_empty()
     }
 
     /// The member that covers `name` (lower case, no trailing dot).
@@ -146,11 +154,18 @@ impl Names {
         if let Some(plain) = plain {
             return Some(Found::Plain(plain));
         }
+        if let Some(exact) = self.exact.get(name) {
+            return Some(Found::Exact(exact));
+        }
         self.patterns.iter().find(|pattern| pattern.matches(name)).map(Found::Pattern)
     }
 
     pub(super) fn insert_plain(&mut self, name: String) {
         self.plain.insert(name);
+    }
+
+    pub(super) fn insert_exact(&mut self, name: String) {
+        self.exact.insert(name);
     }
 
     pub(super) fn insert_pattern(&mut self, pattern: Pattern) {
@@ -166,6 +181,11 @@ impl Names {
             here || wider.is_some_and(|wider| wider.holds_above(name))
         };
         let plain: Vec<String> = self.plain.iter().filter(|name| above(name)).cloned().collect();
+        let covered = |name: &&String| {
+            let same = |wider: &Names| wider.exact.contains(*name) || wider.holds_above(name);
+            self.holds_above(name) || wider.is_some_and(same)
+        };
+        let exact: Vec<String> = self.exact.iter().filter(covered).cloned().collect();
         let above = |pattern: &&Pattern| {
             let within =
                 |names: &Names| pattern.parent().is_some_and(|name| names.holds_above(name));
@@ -175,6 +195,9 @@ impl Names {
         let patterns: Vec<Pattern> = self.patterns.iter().filter(above).cloned().collect();
         for name in &plain {
             self.plain.remove(name);
+        }
+        for name in &exact {
+            self.exact.remove(name);
         }
         for pattern in &patterns {
             self.patterns.remove(pattern);
@@ -214,6 +237,7 @@ mod tests {
     fn names(plain: &[&str], patterns: &[&str]) -> Names {
         Names {
             plain: plain.iter().map(ToString::to_string).collect(),
+            exact: BTreeSet::new(),
             patterns: patterns
                 .iter()
                 .map(|p| Pattern::new((*p).to_owned(), Star::Narrow))
@@ -262,6 +286,20 @@ mod tests {
             set,
             names(&["a.com", "ba.com", "w.org", "u_v.w2.org", "y.w2.org"], &["*.w2.org", "a.*"])
         );
+    }
+
+    #[test]
+    fn an_exact_name_covers_nothing_below_and_goes_where_a_plain_one_covers_it() {
+        let mut set = names(&["b.com"], &[]);
+        for name in ["a.com", "b.com", "x.b.com", "c.com", "d.com"] {
+            set.insert_exact(name.to_owned());
+        }
+        let mut wider = names(&["c.com"], &[]);
+        wider.insert_exact("d.com".to_owned());
+        set.reduce(Some(&wider));
+        assert_eq!(set.exact().collect::<Vec<_>>(), ["a.com"]);
+        assert_eq!(set.find("a.com"), Some(Found::Exact("a.com")));
+        assert_eq!(set.find("x.a.com"), None);
     }
 
     #[test]

@@ -26,8 +26,10 @@ fn entry() -> impl Strategy<Value = String> {
     let scheme = prop_oneof![3 => Just(""), 1 => Just("http://"), 1 => Just("HTTPS://")];
     let star = prop_oneof![3 => Just(""), 1 => Just("*."), 1 => Just("*"), 1 => Just("a-*.")];
     let (before, after) = (prop_oneof![4 => Just(""), 1 => Just(".")], "[.]?/?");
+    let exact = prop_oneof![5 => Just(""), 1 => Just("=")];
+    let scheme = (exact, scheme).prop_map(|(exact, scheme)| [exact, scheme].concat());
     (scheme, before, star, name(), after).prop_map(|(scheme, before, star, name, after)| {
-        [scheme, before, star, &name, &after].concat()
+        [&*scheme, before, star, &name, &after].concat()
     })
 }
 
@@ -44,6 +46,7 @@ fn written(entry: &Entry) -> String {
     };
     match &entry.subject {
         Subject::Name(name) => format!("{scheme}{name}"),
+        Subject::Exact(name) => format!("={scheme}{name}"),
         Subject::Pattern(pattern) => format!("{scheme}{pattern}"),
         Subject::Address(address) => address.to_string(),
     }
@@ -103,6 +106,16 @@ proptest! {
     }
 
     #[test]
+    fn an_exact_name_covers_itself_alone(name in name(), label in label()) {
+        let policy = allowing(&format!("={name}"));
+        let Some((policy, ascii)) = policy.zip(read(&name)) else { return Ok(()) };
+        prop_assert!(allows(&policy, &ascii).iter().all(|allowed| *allowed));
+        for other in [format!("{label}.{ascii}"), format!("{label}{ascii}")] {
+            prop_assert!(!allows(&policy, &other).contains(&true), "{other}");
+        }
+    }
+
+    #[test]
     fn a_wildcard_covers_what_is_below_and_never_its_own_apex(name in name(), label in label()) {
         let policy = allowing(&format!("*.{name}"));
         let Some((policy, ascii)) = policy.zip(read(&name)) else { return Ok(()) };
@@ -119,7 +132,8 @@ proptest! {
         let open = Policy::resolve(&allow, &[]).expect("half of what was accepted").0;
         let Ok((banned, _)) = Policy::resolve(&block, &[]) else { return Ok(()) };
         // Hosts near the entries, so that they are hit.
-        let near = |entry: &String| entry.replace('*', "x").trim_matches('.').to_owned();
+        let near =
+            |entry: &String| entry.replace('*', "x").trim_matches(['.', '=']).to_owned();
         for host in allow.iter().chain(&block).map(near).chain([host]) {
             let answers = [&policy, &open, &banned].map(|policy| allows(policy, &host));
             for request in 0..REQUESTS.len() {

@@ -78,6 +78,23 @@ fn a_plain_name_allows_itself_and_its_subdomains() {
 }
 
 #[test]
+fn an_exact_name_allows_itself_alone() {
+    let below = ["tls api.github.com", "get x.github.com", "tls com", "tls xgithub.com"];
+    for entry in ["=github.com", "=GitHub.COM.", "=.github.com"] {
+        check(entry, "", &["tls github.com", "get GITHUB.com."], &below);
+    }
+    check("=http://a.com", "", &["get a.com"], &["tls a.com", "get x.a.com"]);
+    check("=a.com,x.a.com", "", &["tls a.com", "tls y.x.a.com"], &["tls y.a.com"]);
+    check("a.com", "=a.com", &["tls x.a.com"], &["tls a.com"]);
+    check("=1.2.3.4", "", &["tls 1.2.3.4"], &["tls 1.2.3.5"]);
+    assert_eq!(rule("=a.com", "", "tls a.com"), "allow-both-plain");
+    assert_eq!(policy("=a.com,a.com,=x.a.com", ""), policy("a.com", ""));
+    for entry in ["=*.a.com", "==a.com", "=", "https://=a.com", "=localhost"] {
+        assert!(Policy::resolve(&[entry.to_owned()], &[]).is_err(), "{entry}");
+    }
+}
+
+#[test]
 fn a_pattern_allows_whole_names_that_fit() {
     for entry in ["*.github.com", "*.GitHub.com", "**.github.com", "*.github.com."] {
         let allowed = ["tls api.github.com", "tls a.b.github.com", "tls A.GitHub.com."];

@@ -15,9 +15,10 @@
 //! - `-N` and a unique `-n SERVICE` belong on the command line.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use crate::plan::outward::Outward;
 use crate::policy::{Names, Pattern, Policy, Protocol, Rule, Star};
 
 /// The name that the readiness probe asks for (CONNECT, port 443). It can never be allowed
@@ -50,8 +51,8 @@ pub struct Spec<'a> {
     pub accel_port: u16,
     /// The secret of this run, the value of TLV 225: 32 hex digits.
     pub key: &'a str,
-    /// Resolvers that Squid may ask; with none, Squid reads /etc/resolv.conf.
-    pub dns_servers: &'a [IpAddr],
+    /// How it gets out. With no resolver, Squid reads /etc/resolv.conf.
+    pub outward: &'a Outward,
     /// Where the three logs go; also Squid's working directory.
     pub logs: &'a Path,
     /// Where `Rendered::files` will stand.
@@ -96,6 +97,7 @@ pub fn render(spec: &Spec<'_>) -> Result<Rendered, SpecError> {
     out.doors();
     out.request_acls();
     out.rules();
+    out.way_out();
     out.logging();
     for name in STANDARD_PAGES.split(' ') {
         out.files.push((format!("ERR_{name}"), STANDARD_PAGE.to_owned()));
@@ -219,7 +221,7 @@ impl Output<'_> {
     fn process(&mut self) {
         self.conf.push_str(PROCESS);
         self.line(&format!("coredump_dir {}", self.spec.logs.display()));
-        for server in self.spec.dns_servers {
+        for server in &self.spec.outward.resolvers {
             self.line(&format!("dns_nameservers {server}"));
         }
         // The names only serve the reverse look-up of the addresses.
@@ -307,6 +309,30 @@ impl Output<'_> {
         self.deny(Rule::DenyDefault, "all", remedy);
     }
 
+    /// Where allowed requests go. A parent is an address, and no name is resolved for it, nor for what it is asked for.
+    fn way_out(&mut self) {
+        let outward = self.spec.outward;
+        if outward.parents.is_empty() {
+            return;
+        }
+        self.line("\n# The way out");
+        for (number, parent) in (1..).zip(&outward.parents) {
+            let (address, port) = (parent.ip(), parent.port());
+            let options = "no-query no-digest no-netdb-exchange no-tproxy default";
+            self.line(&format!(
+                "cache_peer {address} parent {port} 0 {options} name=parent{number}"
+            ));
+        }
+        if !outward.direct.is_empty() {
+            let conf_dir = self.spec.conf_dir.display();
+            self.line(&format!("acl direct dstdomain -n \"{conf_dir}/direct.list\""));
+            self.line("always_direct allow direct");
+            let domains = lines(outward.direct.iter().map(|domain| format!(".{domain}")));
+            self.files.push(("direct.list".to_owned(), domains));
+        }
+        self.line("never_direct allow all");
+    }
+
     /// Defines the ACL of a rule from a file; an empty list defines none and gives false.
     fn list(&mut self, rule: Rule, kind: &str, content: String) -> bool {
         if content.is_empty() {
@@ -379,9 +405,10 @@ fn lines(items: impl Iterator<Item = String>) -> String {
     items.map(|item| item + "\n").collect()
 }
 
-/// Names with the leading dot that makes Squid match subdomains too.
+/// Names with the leading dot that makes Squid match subdomains too, then exact ones without it.
 pub(crate) fn suffixes(names: &Names) -> String {
-    lines(names.plain().map(|name| format!(".{name}")))
+    let plain = names.plain().map(|name| format!(".{name}"));
+    lines(plain.chain(names.exact().map(str::to_owned)))
 }
 
 /// POSIX extended expression for the whole name.
@@ -398,7 +425,6 @@ mod tests {
     use super::*;
 
     const KEY: &str = "0123456789abcdef0123456789abcdef";
-    const DNS: &[IpAddr] = &[IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53))];
 
     fn policy(allow: &[&str], block: &[&str]) -> Policy {
         let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -412,11 +438,20 @@ mod tests {
             forward_port: 3102,
             accel_port: 3103,
             key: KEY,
-            dns_servers: DNS,
+            outward: asking(),
             logs: Path::new("/run/awf/logs"),
             conf_dir: Path::new("/run/awf/squid"),
             agent_ip: Ipv4Addr::new(172, 30, 0, 20),
         }
+    }
+
+    /// A name server, and nothing between.
+    fn asking() -> &'static Outward {
+        static ASKING: std::sync::LazyLock<Outward> = std::sync::LazyLock::new(|| Outward {
+            resolvers: vec![[192, 0, 2, 53].into()],
+            ..Outward::default()
+        });
+        &ASKING
     }
 
     fn file<'a>(rendered: &'a Rendered, name: &str) -> Option<&'a str> {
@@ -437,6 +472,7 @@ mod tests {
                 "http://*.old.com",
                 "https://secure.com",
                 "https://api-*.new.com",
+                "=https://exact.com",
                 "1.2.3.4",
             ],
             &["internal.github.com", "secret-*.github.com", "5.6.7.8"],
@@ -453,6 +489,31 @@ mod tests {
             std::fs::write(&golden, &text).expect("write the golden file");
         }
         assert_eq!(text, std::fs::read_to_string(&golden).expect("read the golden file"));
+    }
+
+    #[test]
+    fn behind_a_parent_nothing_goes_direct_but_what_is_listed() {
+        let policy = policy(&["github.com"], &[]);
+        let way_out = |outward: &Outward| {
+            let rendered = render(&Spec { outward, ..spec(&policy) }).expect("a usable spec");
+            let way = rendered.conf.split("# The way out\n").nth(1).map(str::to_owned);
+            let way = way.and_then(|way| way.split("\n\n").next().map(str::to_owned));
+            (way.unwrap_or_default(), file(&rendered, "direct.list").map(str::to_owned))
+        };
+        assert_eq!(way_out(asking()), (String::new(), None));
+        let parents = ["10.0.0.1:8080", "[fd00::1]:8080"].map(|text| text.parse().expect("it"));
+        let mut outward = Outward { parents: parents.to_vec(), ..asking().clone() };
+        let options = "0 no-query no-digest no-netdb-exchange no-tproxy default";
+        let peers = format!(
+            "cache_peer 10.0.0.1 parent 8080 {options} name=parent1\n\
+             cache_peer fd00::1 parent 8080 {options} name=parent2\n"
+        );
+        assert_eq!(way_out(&outward), (format!("{peers}never_direct allow all"), None));
+        outward.direct = vec!["corp.example".to_owned()];
+        let direct =
+            "acl direct dstdomain -n \"/run/awf/squid/direct.list\"\nalways_direct allow direct\n";
+        let expected = format!("{peers}{direct}never_direct allow all");
+        assert_eq!(way_out(&outward), (expected, Some(".corp.example\n".to_owned())));
     }
 
     #[test]

@@ -169,9 +169,10 @@ impl Ending {
         let (verdict, layer, rule) = match failure {
             Failure::Denied(_) => (Verdict::Deny, Layer::Proxy, "proxy-denied"),
             Failure::Inward(_) => (Verdict::Deny, Layer::Guard, "inward-address"),
-            Failure::Unreachable(_) | Failure::Broken(_) => {
-                (Verdict::Error, Layer::Proxy, decision.rule)
-            }
+            Failure::Unresolved(_)
+            | Failure::NoWay(_)
+            | Failure::Unreachable(_)
+            | Failure::Broken(_) => (Verdict::Error, Layer::Proxy, decision.rule),
         };
         Self {
             verdict,

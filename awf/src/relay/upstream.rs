@@ -95,6 +95,10 @@ pub(crate) enum Failure {
     Denied(u16),
     /// The guard refused every address of the name.
     Inward(u16),
+    /// The name has no address, or nobody could be asked for one.
+    Unresolved(u16),
+    /// Squid found no way to try: no address, for a tunnel, or no upstream proxy that answers.
+    NoWay(u16),
     /// The origin could not be reached.
     Unreachable(u16),
     /// Squid could not be reached or did not answer.
@@ -105,9 +109,11 @@ impl Failure {
     /// Squid's status, if it gave one.
     pub(crate) fn status(&self) -> Option<u16> {
         match self {
-            Self::Denied(status) | Self::Inward(status) | Self::Unreachable(status) => {
-                Some(*status)
-            }
+            Self::Denied(status)
+            | Self::Inward(status)
+            | Self::Unresolved(status)
+            | Self::NoWay(status)
+            | Self::Unreachable(status) => Some(*status),
             Self::Broken(_) => None,
         }
     }
@@ -125,6 +131,13 @@ impl fmt::Display for Failure {
             Self::Inward(_) => {
                 write!(f, "the name leads to a private, link-local, loopback or metadata address")
             }
+            Self::Unresolved(status) => {
+                write!(f, "the name could not be resolved (proxy status {status})")
+            }
+            Self::NoWay(status) => write!(
+                f,
+                "the name could not be resolved, or the upstream proxy could not be reached (proxy status {status})"
+            ),
             Self::Unreachable(status) => {
                 write!(f, "the destination could not be reached (proxy status {status})")
             }
@@ -261,6 +274,12 @@ impl Answer {
     fn outcome(&self) -> Result<u16, Failure> {
         match (self.status, self.error.as_deref()) {
             (503, Some("ERR_CONNECT_FAIL 1")) => Err(Failure::Inward(503)),
+            (status, Some(error)) if error.starts_with("ERR_DNS_FAIL") => {
+                Err(Failure::Unresolved(status))
+            }
+            (status, Some(error)) if error.starts_with("ERR_CANNOT_FORWARD") => {
+                Err(Failure::NoWay(status))
+            }
             (403, Some(error)) if error.contains("ERR_AWF") => Err(Failure::Denied(403)),
             (status @ 500..=599, Some(_)) => Err(Failure::Unreachable(status)),
             (status, _) => Ok(status),

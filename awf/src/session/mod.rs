@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use tokio::time::{sleep, timeout};
 
+use crate::doh::Forwarder;
 use crate::doors::Doors;
 use crate::enforce::profile::Looking;
 use crate::enforce::{Cgroup, Links, Object, prove};
@@ -31,6 +32,7 @@ use crate::observe::redact::Redactor;
 use crate::observe::report;
 use crate::plan::Plan;
 use crate::plan::mounts::MountOp;
+use crate::policy::Scheme;
 use crate::proxy::carrier::Process;
 use crate::proxy::{self, Squid};
 use crate::relay::{Inspect, capacity};
@@ -175,6 +177,7 @@ async fn confine_and_run(
     tell_of_start(plan, &object);
     tracing::debug!("programs attached after {:?}", began.elapsed());
 
+    let _forwarder = forward_queries(plan).await?;
     let squid = start_squid(plan, engine.as_ref());
     let namespace = doors.namespace.try_clone().context("keep the agent's namespace")?;
     let redactor = seen.redactor();
@@ -215,6 +218,20 @@ async fn confine_and_run(
         tell(plan, *exit, &account, &seen.redactor());
     }
     outcome
+}
+
+/// Serves Squid's name queries, where they go over HTTPS or nowhere.
+async fn forward_queries(plan: &Plan) -> Result<Option<Forwarder>> {
+    if let Some(listen) = plan.outward.silent {
+        return Forwarder::silent(listen).await.map(Some);
+    }
+    let Some(doh) = &plan.outward.doh else { return Ok(None) };
+    let policy = plan.policy.clone();
+    let judge = move |name: &str| {
+        let allows = |port, scheme| policy.decide(name, port, scheme).allow;
+        allows(443, Scheme::Tls) || allows(80, Scheme::Http)
+    };
+    Forwarder::start(doh, judge).await.map(Some)
 }
 
 fn start_squid(plan: &Plan, engine: Option<&Engine>) -> Squid {
@@ -300,6 +317,9 @@ fn tell_of_start(plan: &Plan, object: &Object) {
     }
     for line in plan.services.lines() {
         tracing::info!("Opened: {line}");
+    }
+    for line in plan.outward.lines() {
+        tracing::info!("{line}");
     }
 }
 

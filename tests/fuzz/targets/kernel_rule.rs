@@ -34,7 +34,11 @@ fuzz_target!(|bytes: &[u8]| {
         1 => Destination::V6,
         _ => Destination::V4(address),
     };
-    let proxy = GuardConfig { tcp_ports: config.tcp_ports, chooses_errno: 0 };
+    let proxy = GuardConfig {
+        tcp_ports: config.tcp_ports,
+        parent_port: config.proxy_door_port,
+        ..GuardConfig::CLOSED
+    };
     let inward = if choice & 8 == 0 {
         is_inward4(address)
     } else {
@@ -96,8 +100,10 @@ fn proxied(config: &GuardConfig, transport: Transport, inward: bool, port: u16, 
     }
     let asks_resolver = port == 53 && listed.says(Listed::RESOLVER);
     let opened = transport == Transport::Tcp && port != 0 && config.tcp_ports.contains(&port);
+    let parent = port != 0 && port == config.parent_port && listed.says(Listed::PARENT);
+    let asks_parent = transport == Transport::Tcp && parent;
     let outward = !inward && !listed.says(Listed::OWN);
-    assert!(asks_resolver || (opened && (outward || listed.says(Listed::ALLOWED))));
+    assert!(asks_resolver || asks_parent || (opened && (outward || listed.says(Listed::ALLOWED))));
 }
 
 fn low(word: u32) -> u16 {

@@ -8,6 +8,7 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use awf::plan::outward::Outward;
 use awf::policy::Policy;
 use awf::proxy::config::{Spec, render};
 use libfuzzer_sys::fuzz_target;
@@ -61,6 +62,8 @@ fuzz_target!(|text: &str| {
     }
 });
 
+static OUTWARD: std::sync::OnceLock<Outward> = std::sync::OnceLock::new();
+
 fn spec<'a>(policy: &'a Policy, logs: &'a str, conf_dir: &'a str, key: &'a str) -> Spec<'a> {
     Spec {
         policy,
@@ -68,7 +71,7 @@ fn spec<'a>(policy: &'a Policy, logs: &'a str, conf_dir: &'a str, key: &'a str) 
         forward_port: 3102,
         accel_port: 3103,
         key,
-        dns_servers: &[],
+        outward: OUTWARD.get_or_init(Outward::default),
         logs: Path::new(logs),
         conf_dir: Path::new(conf_dir),
         agent_ip: Ipv4Addr::new(172, 30, 0, 20),

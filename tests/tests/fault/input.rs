@@ -10,6 +10,7 @@ use crate::world::{World, ended, finish, id_of, send};
 /// What makes the odd files of the table, in `$PWD`.
 const ODD: &str = "mkdir dir ro; mount -t tmpfs -o ro ro ro; ln -s /tmp link; touch file; echo 'bad..name' >bad; \
                    head -c 100 /dev/urandom >noise; printf 'a.com\\0b.com\\n' >zero; mkfifo fifo; \
+                   printf 'version: 1\nrules:\n  - domain: bad..name\n' >rules; \
                    python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'";
 
 /// Option and value; `@` stands for this world's directory.
@@ -35,9 +36,6 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--config", "@/dir"),
     ("--config", "@/noise"),
     ("--config", "@/zero"),
-    ("--dns-servers", ""),
-    ("--dns-servers", "dns.example.com"),
-    ("--dns-servers", "1.1.1.1,,x"),
     ("--openai-api-auth-header", "not a header"),
     ("--anthropic-api-auth-header", "host"),
     ("--openai-base-url-env", "NOT_SET"),
@@ -52,6 +50,27 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--max-model-multiplier", "gpt-5"),
     ("--max-model-multiplier", "gpt-5:0"),
     ("--max-model-multiplier-cap", "inf"),
+    ("--allow-domains", "=*.example.com"),
+    ("--ruleset-file", ""),
+    ("--ruleset-file", "@/missing"),
+    ("--ruleset-file", "@/dir"),
+    ("--ruleset-file", "@/bad"),
+    ("--ruleset-file", "@/noise"),
+    ("--ruleset-file", "@/rules"),
+    ("--dns-servers", ""),
+    ("--dns-servers", "dns.example.com"),
+    ("--dns-servers", "1.1.1.1,,x"),
+    ("--dns-over-https=", ""),
+    ("--dns-over-https=http://dns.google/dns-query", ""),
+    ("--dns-over-https=https://dns google/", ""),
+    ("--dns-over-https=https://nothing.invalid/dns-query", ""),
+    ("--upstream-proxy", ""),
+    ("--upstream-proxy", "https://proxy.example:3128"),
+    ("--upstream-proxy", "socks5://proxy.example:1"),
+    ("--upstream-proxy", "http://user:secret@proxy.example"),
+    ("--upstream-proxy", "http://127.0.0.1:3128"),
+    ("--upstream-proxy", "proxy.example:99999"),
+    ("--upstream-proxy", "http://nothing.invalid:3128"),
     ("--env", "NOTHING"),
     ("--env", "=x"),
     ("--env", "A B=x"),

@@ -12,6 +12,7 @@ mod files;
 mod inspect;
 mod many;
 mod one_shot;
+mod outward;
 mod records;
 mod services;
 mod shown;

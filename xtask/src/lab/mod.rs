@@ -47,7 +47,7 @@
 //!
 //! On every page name, ports 80 and 443, HTTP/1.1 and (443) h2: `/whoami` (server name, Host, SNI, client), `/1GiB`
 //! (zeros), `/pattern/BYTES` (a block of 1048573 seeded bytes repeated), `/upload` (counts; `?sha256=1` hashes), `/ws`
-//! (WebSocket echo), `/events?n=5&ms=50` (SSE), `/slow?ms=1000`, `/models` and `/chat/completions` (a model). One leaf certificate covers all names, `*.` of
+//! (WebSocket echo), `/events?n=5&ms=50` (SSE), `/slow?ms=1000`, `/models` and `/chat/completions` (a model), `/dns-query` (DNS over HTTPS). One leaf certificate covers all names, `*.` of
 //! `example.com` `example.org` `example.net` `github.com` `lab.test` `bulk.test`, and the echo addresses. Go's checksum database is not played: `GOSUMDB=off`.
 //!
 //! TCP echo on every address: 22, 853, 3128, 5432, 8080, 8443; on the attacker's and example.com's: 53. TLS and HTTP are

@@ -98,7 +98,7 @@ impl Filler<'_> {
 /// Fills in what was not typed.
 pub(super) fn fill(
     args: &mut Args,
-    document: Document,
+    document: Document<File>,
     name: &str,
     notices: &mut Vec<String>,
 ) -> Result<(), Vec<String>> {
@@ -206,18 +206,13 @@ fn network(filler: &mut Filler<'_>, file: &File) {
         |args| &mut args.allow_host_service_ports,
         ports,
     );
-    let host = security.difc_proxy.host;
-    filler.text(
-        ("--difc-proxy-host", "security.difcProxy.host"),
-        |args| &mut args.proxy.difc_proxy_host,
-        host,
-    );
-    let cert = security.difc_proxy.ca_cert;
-    filler.text(
-        ("--difc-proxy-ca-cert", "security.difcProxy.caCert"),
-        |args| &mut args.proxy.difc_proxy_ca_cert,
-        cert,
-    );
+    if security.difc_proxy.host.is_some() {
+        filler.legacy(("--difc-proxy-host", "security.difcProxy.host"), security.difc_proxy.host);
+    }
+    if security.difc_proxy.ca_cert.is_some() {
+        let cert = security.difc_proxy.ca_cert;
+        filler.legacy(("--difc-proxy-ca-cert", "security.difcProxy.caCert"), cert);
+    }
 }
 
 fn container(filler: &mut Filler<'_>, file: &File) {

@@ -6,7 +6,7 @@
 //! another one.
 
 mod merge;
-mod read;
+pub(super) mod read;
 pub mod schema;
 
 use std::fs;
@@ -56,14 +56,17 @@ pub fn check(name: &str, caller: &Caller) -> Result<Vec<String>, UsageError> {
     Ok(super::Settings::resolve(&args, caller)?.notices)
 }
 
-pub(super) use self::read::json_schema;
+/// The JSON Schema, 2020-12.
+pub(super) fn json_schema() -> serde_json::Value {
+    read::schema_of::<schema::File>()
+}
 
-/// The JSON Schema, 2020-12, as text.
+/// The schema as text.
 pub(super) fn schema_text() -> String {
     format!("{:#}\n", json_schema())
 }
 
-fn load(name: &str, caller: &Caller) -> Result<read::Document, UsageError> {
+fn load(name: &str, caller: &Caller) -> Result<read::Document<schema::File>, UsageError> {
     let text = if name == "-" {
         let mut text = String::new();
         std::io::stdin()
@@ -80,5 +83,5 @@ fn load(name: &str, caller: &Caller) -> Result<read::Document, UsageError> {
             .map_err(refuse)?;
         text
     };
-    read::read(name, &text).map_err(UsageError::Config)
+    read::read(("config", name), &text).map_err(UsageError::Config)
 }

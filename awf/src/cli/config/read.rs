@@ -1,33 +1,37 @@
-//! Reading of the configuration file.
+//! Reading of structured files: the configuration file and rulesets.
 //!
-//! Owns the notation: JSON, else YAML 1.2. Takes the text, gives the [`File`] and the line of each
-//! key, or everything that is wrong with it at once. The check is the schema's, so that an editor
+//! Owns the notation: JSON, else YAML 1.2. Takes the text, gives what a type says of its shape and the line
+//! of each key, or everything that is wrong with it at once. The check is the schema's, so that an editor
 //! says the same.
 
 use std::collections::BTreeMap;
 
 use jsonschema::error::ValidationErrorKind;
 use saphyr::{LoadableYamlNode as _, MarkedYamlOwned, ScalarOwned, YamlDataOwned};
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
-use super::schema::File;
 use crate::cli::usage::presentable;
 
 /// A file that has been read.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(in crate::cli) struct Document<T> {
     /// What it says.
-    pub(super) file: File,
+    pub(in crate::cli) file: T,
     /// Line of each key, from 1, by dotted path.
-    pub(super) lines: Lines,
+    pub(in crate::cli) lines: Lines,
 }
 
 /// Lines by dotted path.
-pub(super) type Lines = BTreeMap<String, usize>;
+pub(in crate::cli) type Lines = BTreeMap<String, usize>;
 
-/// Reads the text of the file called `name`.
-pub(super) fn read(name: &str, text: &str) -> Result<Document, Vec<String>> {
+/// Reads the text of the file called `name`; complaints call the whole of it `root`.
+pub(in crate::cli) fn read<T: DeserializeOwned + JsonSchema>(
+    (root, name): (&str, &str),
+    text: &str,
+) -> Result<Document<T>, Vec<String>> {
     let mut lines = Lines::new();
     let yaml = yaml(text, &mut lines);
     let value = match (serde_json::from_str(text), yaml) {
@@ -49,7 +53,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<Document, Vec<String>> {
     };
     // An empty file says nothing.
     let value = if value.is_null() { Value::Object(Map::new()) } else { value };
-    let complaints = complaints(name, &value, &lines);
+    let complaints = complaints::<T>((root, name), &value, &lines);
     if !complaints.is_empty() {
         return Err(complaints);
     }
@@ -59,10 +63,10 @@ pub(super) fn read(name: &str, text: &str) -> Result<Document, Vec<String>> {
 }
 
 /// The schema, without references, and without null, which no key takes.
-pub(in crate::cli) fn json_schema() -> Value {
+pub(in crate::cli) fn schema_of<T: JsonSchema>() -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<File>().to_value();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     strip_null(&mut schema);
     schema
 }
@@ -97,8 +101,12 @@ fn strip_null(schema: &mut Value) {
 }
 
 /// Everything that is wrong, in the order of lines.
-fn complaints(name: &str, value: &Value, lines: &Lines) -> Vec<String> {
-    let schema = json_schema();
+fn complaints<T: JsonSchema>(
+    (root, name): (&str, &str),
+    value: &Value,
+    lines: &Lines,
+) -> Vec<String> {
+    let schema = schema_of::<T>();
     let Ok(validator) = jsonschema::validator_for(&schema) else {
         return vec!["the schema of awf is broken; this is a defect of awf".to_owned()];
     };
@@ -112,7 +120,7 @@ fn complaints(name: &str, value: &Value, lines: &Lines) -> Vec<String> {
             let place = line.map(|line| format!(" ({}:{line})", name.escape_debug()));
             let key = presentable(&dotted(path)).replace('\n', "\u{fffd}");
             let dot = if key.is_empty() { "" } else { "." };
-            found.push((line, format!("config{dot}{key} {problem}{}", place.unwrap_or_default())));
+            found.push((line, format!("{root}{dot}{key} {problem}{}", place.unwrap_or_default())));
         };
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
@@ -121,6 +129,10 @@ fn complaints(name: &str, value: &Value, lines: &Lines) -> Vec<String> {
                     let path = [&*path, std::slice::from_ref(key)].concat();
                     say(&path, format!("is not supported{}", remedy.unwrap_or_default()));
                 }
+            }
+            ValidationErrorKind::Required { property } => {
+                let key = property.as_str().unwrap_or_default().to_owned();
+                say(&[&*path, &[key]].concat(), "is missing".to_owned());
             }
             _ => say(&path, format!("must be {}", expectation(node))),
         }
@@ -181,8 +193,14 @@ fn expectation(node: &Value) -> String {
         }
         return kinds.iter().map(expectation).collect::<Vec<_>>().join(" or ");
     }
+    if let Some(only) = node.get("const") {
+        return only.to_string();
+    }
+    let of_objects = || node.pointer("/items/type").is_some_and(|kind| kind == "object");
     match kind {
+        Some("string") if node.get("minLength").is_some() => "a string that is not empty",
         Some("string") => "a string",
+        Some("array") if of_objects() => "a list of rules",
         Some("boolean") => "a boolean",
         Some("integer") => "a positive integer",
         Some("number") => "a positive number",
@@ -375,7 +393,7 @@ mod tests {
 
     #[test]
     fn the_schema_is_closed_and_speaks_of_no_null() {
-        let text = json_schema().to_string();
+        let text = schema_of::<File>().to_string();
         assert!(!text.contains("null") && !text.contains("$ref"), "{text}");
         let closed = text.matches("\"additionalProperties\":false").count();
         assert_eq!(closed, text.matches("\"properties\":").count());

@@ -308,7 +308,7 @@ impl Caller<'_> {
 }
 
 /// The caller's own bundle, else the machine's, and what the caller adds to either.
-fn authorities(host: &Host) -> Vec<PathBuf> {
+pub fn authorities(host: &Host) -> Vec<PathBuf> {
     let file = |name: &str| host.caller.env.get(name).filter(|path| path.starts_with('/'));
     let bundle = file("SSL_CERT_FILE").map(PathBuf::from).or_else(|| host.ca_bundle.clone());
     let more = file("NODE_EXTRA_CA_CERTS").map(PathBuf::from);

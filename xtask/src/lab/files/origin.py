@@ -1,7 +1,8 @@
 """The lab's programmable origin: what nginx cannot play. Usage: origin.py PLAN.json (written by servers.rs).
 
 Behind nginx (HTTP on a Unix socket): WebSocket echo /ws, SSE /events?n=5&ms=50, upload sink /upload[?sha256=1],
-patterned download /pattern/BYTES, slow answers /slow?ms=1000, a model that says nothing /models /chat/completions.
+patterned download /pattern/BYTES, slow answers /slow?ms=1000, a model that says nothing /models /chat/completions, DNS
+over HTTPS /dns-query (asks the lab's DNS server).
 On its own ports: TCP and UDP echo. A TCP listener looks at the first byte: a TLS ClientHello gets TLS, an HTTP request
 gets a page that says who was reached, and everything else comes back unchanged.
 """
@@ -88,6 +89,14 @@ def pattern(connection, total):
         total -= len(PATTERN)
 
 
+def resolve(connection, body):
+    question = b"".join(bytes(part) for part in body.parts())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
+        resolver.settimeout(5)
+        resolver.sendto(question, ("8.8.8.8", 53))
+        answer(connection, "200 OK", resolver.recv(65535), "application/dns-message")
+
+
 def events(connection, query):
     count, pause = int(query.get("n", ["5"])[0]), int(query.get("ms", ["50"])[0]) / 1000
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n")
@@ -152,6 +161,8 @@ def serve_http(connection):
         websocket(connection, body, headers)
     elif url.path == "/events":
         events(connection, query)
+    elif url.path == "/dns-query":
+        resolve(connection, body)
     elif url.path == "/upload":
         upload(connection, body, query)
     elif url.path.startswith("/pattern/"):
