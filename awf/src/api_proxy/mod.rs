@@ -210,14 +210,14 @@ impl ApiProxy {
         (exchange, id): (&Arc<Exchange>, &str),
     ) -> Result<Response<Body>, Refusal> {
         let mut body = Some(body);
-        let question = match self.question(parts, &mut body, (exchange, id)).await {
+        let asked = self.question(parts, &mut body, (exchange, id)).await;
+        let Question { request, route, mut bill, room } = match asked {
             Ok(question) => question,
             Err(refusal) => {
                 read_rest(parts, body).await;
                 return Err(refusal);
             }
         };
-        let Question { request, route, mut bill, room } = question;
         exchange.asks();
         let (mut sender, held) = match self.reach(exchange, route).await {
             Ok(reached) => reached,

@@ -66,12 +66,15 @@ fn find<'a>(aliases: &'a BTreeMap<String, Vec<String>>, name: &str) -> Option<&'
     aliases.iter().find(same).map(|(_known, list)| list).filter(|_list| !name.is_empty())
 }
 
+/// Whether a model may be asked.
+type Permits<'a> = &'a dyn Fn(&str) -> bool;
+
 /// The model that a name stands for. `None` if the provider has a model of that very name, or none that fits.
 pub(super) fn resolve(
     aliases: &BTreeMap<String, Vec<String>>,
     provider: Provider,
     name: &str,
-    (models, permits): (&[String], &dyn Fn(&str) -> bool),
+    (models, permits): (&[String], Permits<'_>),
 ) -> Option<String> {
     if models.iter().any(|model| model == name) {
         return None;
@@ -84,7 +87,7 @@ struct Search<'a> {
     aliases: &'a BTreeMap<String, Vec<String>>,
     provider: Provider,
     models: &'a [String],
-    permits: &'a dyn Fn(&str) -> bool,
+    permits: Permits<'a>,
 }
 
 impl<'a> Search<'a> {

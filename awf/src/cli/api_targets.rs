@@ -283,6 +283,7 @@ mod tests {
         let expected = |host: &str, path: Option<&str>| Endpoint {
             host: Some(host.to_owned()),
             base_path: path.map(str::to_owned),
+            header: None,
         };
         let key = ("OPENAI_API_KEY", "x");
         let pairs = [key, (NAME, "https://b.example/v2")];

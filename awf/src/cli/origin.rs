@@ -20,9 +20,9 @@ pub struct Place {
 }
 
 impl fmt::Display for Place {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, key, line } = self;
-        write!(formatter, "{key} ({}:{line})", file.escape_debug())
+        write!(f, "{key} ({}:{line})", file.escape_debug())
     }
 }
 

@@ -4,7 +4,6 @@
 //! Must never describe anything itself: what is said here is said at the option.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use clap_complete::Shell;
 use serde_json::Value;
@@ -44,7 +43,7 @@ pub(super) fn options() -> String {
         }
     }
     for heading in headings {
-        let _ = write!(text, "\n## {}\n", heading.unwrap_or("General"));
+        text += &["\n## ", heading.unwrap_or("General"), "\n"].concat();
         for option in visible().filter(|option| option.get_help_heading() == heading) {
             text += &of_option(option, &keys);
         }
@@ -52,10 +51,8 @@ pub(super) fn options() -> String {
     text += &of_the_original();
     text += &of_the_file_alone();
     text += "\n## Exit codes\n\nThe command's own, 128 + n if signal n ended it, and:\n\n| code | meaning |\n|---|---|\n";
-    for (exit, meaning) in exit::TABLE {
-        let _ = writeln!(text, "| {} | {meaning} |", exit.code());
-    }
-    text
+    let row = |(exit, meaning): &(exit::Exit, &str)| format!("| {} | {meaning} |\n", exit.code());
+    text + &exit::TABLE.iter().map(row).collect::<String>()
 }
 
 fn of_option(option: &clap::Arg, keys: &BTreeMap<String, String>) -> String {
@@ -63,13 +60,11 @@ fn of_option(option: &clap::Arg, keys: &BTreeMap<String, String>) -> String {
     let short = option.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
     let value = option.get_value_names().filter(|_| option.get_action().takes_values());
     let value = value.and_then(|names| names.first()).map(|name| format!(" <{name}>"));
-    let help = option.get_long_help().or(option.get_help());
+    let help = option.get_long_help().or_else(|| option.get_help());
     let help = help.map(ToString::to_string).unwrap_or_default();
-    let mut text = format!("\n### `{short}--{long}{}`\n\n{help}.\n", value.unwrap_or_default());
-    if let Some(key) = keys.get(&format!("--{long}")) {
-        let _ = write!(text, "\nKey: `{key}`\n");
-    }
-    text
+    let key = keys.get(&format!("--{long}")).map(|key| format!("\nKey: `{key}`\n"));
+    let (value, key) = (value.unwrap_or_default(), key.unwrap_or_default());
+    format!("\n### `{short}--{long}{value}`\n\n{help}.\n{key}")
 }
 
 fn of_the_original() -> String {
@@ -81,7 +76,7 @@ fn of_the_original() -> String {
         let names = format!("`{}`{alias}{key}", row.name);
         match rows.last_mut() {
             Some((above, answer)) if *answer == row.answer.in_words() => {
-                *above += &format!(", {names}");
+                *above = [above.as_str(), ", ", &names].concat();
             }
             _ => rows.push((names, row.answer.in_words())),
         }
@@ -97,7 +92,7 @@ fn of_the_file_alone() -> String {
             .to_owned();
     for (key, description) in leaves() {
         if !description.contains("`--") {
-            let _ = writeln!(text, "| `{key}` | {} |", description.replace('\n', " "));
+            text += &["| `", &key, "` | ", &description.replace('\n', " "), " |\n"].concat();
         }
     }
     text

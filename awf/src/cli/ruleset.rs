@@ -4,7 +4,7 @@
 //! of the files at once. Must never skip a key that it does not know: misspelled, `subdomains` would
 //! open what it was to keep closed.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -70,7 +70,7 @@ pub(super) fn extend(
 }
 
 fn entries<'a>(
-    path: &'a PathBuf,
+    path: &'a Path,
     document: &'a read::Document<Ruleset>,
 ) -> impl Iterator<Item = Result<DomainEntry, String>> + 'a {
     document.file.rules.iter().enumerate().map(move |(index, rule)| {
@@ -85,7 +85,7 @@ fn entries<'a>(
             ));
         }
         let alone = if rule.subdomains || domain.starts_with('=') { "" } else { "=" };
-        let origin = Origin::Line { flag: FLAG, path: path.clone(), line };
+        let origin = Origin::Line { flag: FLAG, path: path.to_owned(), line };
         Ok(DomainEntry { text: format!("{alone}{domain}"), origin })
     })
 }

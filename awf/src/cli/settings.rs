@@ -164,25 +164,8 @@ impl Settings {
         let runtime = runtime(args.runtime.as_deref())?;
         let profile = profile(args.profile.as_deref())?;
         let images = Images::of(args, caller, &mut notices)?;
-        let mut allow = list(
-            ("--allow-domains", &args.allow_domains),
-            ("--allow-domains-file", &args.allow_domains_file),
-            caller,
-        )?;
-        ruleset::extend(&mut allow, &args.ruleset_file, caller)?;
-        let block = list(
-            ("--block-domains", &args.block_domains),
-            ("--block-domains-file", &args.block_domains_file),
-            caller,
-        )?;
-        let host_access = services::host_access(args, &mut allow, &mut notices)?;
-        let dns_servers =
-            args.proxy.dns_servers.as_deref().map(domains::name_servers).transpose()?;
-        let inspection = Inspection::of(&args.proxy, &mut notices)?;
-        let option = args.proxy.upstream_proxy.as_deref();
-        let upstream = upstream::parent(option, &caller.env, &mut notices)?;
-        let url = args.proxy.dns_over_https.as_deref();
-        let doh = doh::server(url, dns_servers.as_ref(), upstream.as_ref())?;
+        let Reach { allow, block, host_access, dns_servers, inspection, upstream, doh } =
+            Reach::of(args, caller, &mut notices)?;
         let env = variables::from_flags(&args.env)?;
         let env_file = args.env_file.as_ref().map(|path| caller.cwd.join(path));
         let env_file =
@@ -228,6 +211,41 @@ impl Settings {
             effective: Effective::of(args, &caller.env),
             notices,
         })
+    }
+}
+
+/// What may be reached, and the way there.
+struct Reach {
+    allow: Vec<DomainEntry>,
+    block: Vec<DomainEntry>,
+    host_access: Option<HostAccess>,
+    dns_servers: Option<Vec<IpAddr>>,
+    inspection: Inspection,
+    upstream: Option<ParentProxy>,
+    doh: Option<DohServer>,
+}
+
+impl Reach {
+    fn of(args: &Args, caller: &Caller, notices: &mut Vec<String>) -> Result<Self, UsageError> {
+        let mut allow = list(
+            ("--allow-domains", &args.allow_domains),
+            ("--allow-domains-file", &args.allow_domains_file),
+            caller,
+        )?;
+        ruleset::extend(&mut allow, &args.ruleset_file, caller)?;
+        let block = list(
+            ("--block-domains", &args.block_domains),
+            ("--block-domains-file", &args.block_domains_file),
+            caller,
+        )?;
+        let host_access = services::host_access(args, &mut allow, notices)?;
+        let proxy = &args.proxy;
+        let dns_servers = proxy.dns_servers.as_deref().map(domains::name_servers).transpose()?;
+        let inspection = Inspection::of(proxy, notices)?;
+        let upstream = upstream::parent(proxy.upstream_proxy.as_deref(), &caller.env, notices)?;
+        let url = proxy.dns_over_https.as_deref();
+        let doh = doh::server(url, dns_servers.as_ref(), upstream.as_ref())?;
+        Ok(Self { allow, block, host_access, dns_servers, inspection, upstream, doh })
     }
 }
 

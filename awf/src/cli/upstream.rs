@@ -48,8 +48,11 @@ pub(super) fn parent(
     Ok(Some(ParentProxy { origin, host, port, direct }))
 }
 
+/// Host and port.
+type Endpoint = (String, u16);
+
 /// What the variables agree on. Empty ones count as unset.
-fn detect(env: &Variables) -> Result<Option<(&'static str, (String, u16))>, UsageError> {
+fn detect(env: &Variables) -> Result<Option<(&'static str, Endpoint)>, UsageError> {
     let set =
         |name: &'static str| env.get(name).filter(|text| !text.is_empty()).map(|text| (name, text));
     let mut found = None;
@@ -69,7 +72,7 @@ fn detect(env: &Variables) -> Result<Option<(&'static str, (String, u16))>, Usag
 }
 
 /// Host and port of `[http://]HOST[:PORT][/]`.
-fn endpoint(origin: &'static str, text: &str) -> Result<(String, u16), UsageError> {
+fn endpoint(origin: &'static str, text: &str) -> Result<Endpoint, UsageError> {
     let refuse = |problem: &str, remedy: &str| {
         let unset = if origin == FLAG { "" } else { ", or unset the variable" };
         UsageError::value(origin, &shown(text), problem, format!("{remedy}{unset}"))

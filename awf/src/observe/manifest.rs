@@ -140,6 +140,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::plan::outward::Outward;
 
     fn policy(allow: &[&str], block: &[&str]) -> Policy {
         let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -154,7 +155,7 @@ mod tests {
             forward_port: 2,
             accel_port: 3,
             key: "0123456789abcdef0123456789abcdef",
-            dns_servers: &[],
+            outward: &Outward::default(),
             logs: Path::new("/logs"),
             conf_dir: Path::new("/conf"),
             agent_ip: Ipv4Addr::new(172, 30, 0, 20),

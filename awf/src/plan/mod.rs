@@ -7,6 +7,7 @@ pub mod addresses;
 pub mod api_proxy;
 pub mod containers;
 pub mod environment;
+mod explain;
 pub mod inspection;
 pub mod limits;
 pub mod mounts;
@@ -19,14 +20,11 @@ pub mod seccomp;
 pub mod services;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-use serde::Serialize;
 
 use crate::cli::{self, Settings, UsageError};
 use crate::enforce::contents::TooManyRanges;
-use crate::enforce::profile;
 use crate::enforce::{Contents, Standing};
 use crate::host::{CgroupMount, Daemon, DaemonError, Host};
 use crate::policy::{EntryError, List, Policy, Services};
@@ -166,8 +164,8 @@ impl Plan {
         let (services, openness) = services::services(settings, host, &policy, true)?;
         let limits = Limits::of(settings, cgroup, host.open_files);
         let inspection = InspectionPlan::decide(settings, host, (&policy, &api), &paths)?;
-        let known = (&services, &api, &inspection);
-        let (agent, mut notices) = agent(settings, host, known, (&paths, &limits))?;
+        let (agent, mut notices) =
+            agent(settings, host, (&services, &api, &inspection), (&paths, &limits))?;
         let known = host.notices.iter().chain(&settings.notices).chain(&warnings);
         notices.splice(0..0, known.chain(&openness).chain(&api.notices).cloned());
         notices.extend(limits.notices.iter().cloned());
@@ -185,10 +183,7 @@ impl Plan {
         Ok(Self {
             containers,
             runtime,
-            contents: Contents::of(&policy, &outward.resolvers, &host.own_addresses)
-                .through(&outward.parents, !outward.direct.is_empty())
-                .opening(&services)?
-                .for_kernel(host.kernel.version),
+            contents: contents(host, &policy, &outward, &services)?,
             standing: Standing::expected(settings.profile, host),
             profile: settings.profile,
             squid: render(&policy, draw, &outward, &paths)?,
@@ -212,69 +207,22 @@ impl Plan {
             id: draw.id.clone(),
         })
     }
-
-    /// The plan for a reader, in JSON: names of variables without their values, which may be secrets.
-    pub fn explain(&self) -> serde_json::Value {
-        #[derive(Serialize)]
-        struct Explained<'a> {
-            runtime: &'a str,
-            containers: &'a Option<Containers>,
-            profile: &'a Standing,
-            coverage: Vec<profile::Cover>,
-            policy: &'a Policy,
-            services: &'a Services,
-            api_proxy: serde_json::Value,
-            inspection: &'a InspectionPlan,
-            outward: &'a Outward,
-            squid_conf: &'a str,
-            command: Vec<String>,
-            working_directory: &'a Path,
-            uid: u32,
-            gid: u32,
-            environment: Vec<String>,
-            mounts: &'a [mounts::MountOp],
-            limits: &'a Limits,
-            capabilities: [&'a str; 0],
-            no_new_privileges: bool,
-            seccomp: &'a [seccomp::Group],
-            proxy_logs: &'a Path,
-            audit: &'a Path,
-            notices: &'a [String],
-        }
-        let text = |text: &Text| text.0.to_string_lossy().into_owned();
-        let conf = self.squid.conf.replace(&self.key, "<key>");
-        serde_json::to_value(Explained {
-            runtime: &self.runtime,
-            containers: &self.containers,
-            profile: &self.standing,
-            coverage: profile::covers(self.standing.profile),
-            policy: &self.policy,
-            services: &self.services,
-            api_proxy: self.api.explain(),
-            inspection: &self.inspection,
-            outward: &self.outward,
-            squid_conf: &conf,
-            command: self.agent.argv.iter().map(text).collect(),
-            working_directory: &self.agent.cwd,
-            uid: self.agent.uid,
-            gid: self.agent.gid,
-            environment: self.agent.env.iter().map(|(name, _value)| text(name)).collect(),
-            mounts: &self.agent.mounts,
-            limits: &self.limits,
-            // In none of the five sets, the bounding set included.
-            capabilities: [],
-            no_new_privileges: true,
-            seccomp: seccomp::GROUPS,
-            proxy_logs: &self.paths.logs,
-            audit: &self.paths.audit,
-            notices: &self.notices,
-        })
-        .unwrap_or_default()
-    }
 }
 
 fn entries(list: &[cli::DomainEntry]) -> Vec<String> {
     list.iter().map(|entry| entry.text.clone()).collect()
+}
+
+/// What the kernel is told.
+fn contents(
+    host: &Host,
+    policy: &Policy,
+    outward: &Outward,
+    services: &Services,
+) -> Result<Contents, TooManyRanges> {
+    let contents = Contents::of(policy, &outward.resolvers, &host.own_addresses)
+        .through(&outward.parents, !outward.direct.is_empty());
+    Ok(contents.opening(services)?.for_kernel(host.kernel.version))
 }
 
 /// What every run needs of the machine: a hierarchy for its cgroups, and a shell.

@@ -62,7 +62,8 @@ impl Outward {
             }
         }
         if let Some(server) = &settings.doh {
-            let addresses = known("--dns-over-https", (&server.url, &server.host), &host.doh)?;
+            let addresses =
+                known("--dns-over-https", (&server.url, &server.host), host.doh.as_ref())?;
             let listen = loopback(id);
             outward.resolvers = vec![IpAddr::V4(listen)];
             outward.doh = Some(Doh {
@@ -93,7 +94,7 @@ impl Outward {
 
 fn parents(parent: &cli::ParentProxy, host: &Host) -> Result<Vec<SocketAddr>, UsageError> {
     let text = format!("{}:{}", parent.host, parent.port);
-    let addresses = known(parent.origin, (&text, &parent.host), &host.parent)?;
+    let addresses = known(parent.origin, (&text, &parent.host), host.parent.as_ref())?;
     if let Some(here) = addresses.iter().find(|address| !cli::is_elsewhere(**address)) {
         let problem = format!("{} leads to {here}, which is no other machine", parent.host);
         return Err(UsageError::value(parent.origin, &text, problem, cli::LOCAL_REMEDY));
@@ -106,7 +107,7 @@ fn parents(parent: &cli::ParentProxy, host: &Host) -> Result<Vec<SocketAddr>, Us
 fn known<'a>(
     origin: &'static str,
     (value, name): (&str, &str),
-    answer: &'a Option<Result<Vec<IpAddr>, String>>,
+    answer: Option<&'a Result<Vec<IpAddr>, String>>,
 ) -> Result<&'a [IpAddr], UsageError> {
     let refuse = |reason: &str| {
         let problem = format!("{name} cannot be resolved: {reason}");

@@ -64,8 +64,8 @@ pub(crate) fn end() {
 pub(super) struct Aside;
 
 impl Write for Aside {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let write = || io::stderr().write(bytes);
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let write = || io::stderr().write(buf);
         match &CURRENT.lock().unwrap_or_else(PoisonError::into_inner).0 {
             Some(bar) => bar.suspend(write),
             None => write(),

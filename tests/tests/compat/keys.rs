@@ -12,7 +12,7 @@ use crate::rows::Row;
 /// A row.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Key {
+pub struct Entry {
     /// The key, its parts divided by points.
     key: String,
     good: Option<Value>,
@@ -28,7 +28,7 @@ pub struct Key {
     differs: Option<String>,
 }
 
-impl Key {
+impl Entry {
     /// What awf makes of a file with this value only.
     fn sense(&self, value: &Value, scratch: &awf_tests::Scratch) -> Sense {
         let document =
@@ -68,7 +68,7 @@ impl Key {
     }
 }
 
-impl Row for Key {
+impl Row for Entry {
     fn what(&self) -> String {
         let value = self.good.as_ref().map(ToString::to_string).unwrap_or_default();
         format!("{}: {value}", self.key)

@@ -30,7 +30,7 @@ fn every_option_means_what_it_means_to_the_original() {
 
 #[test]
 fn every_key_of_the_file_means_what_it_means_to_the_original() {
-    every_row::<keys::Key>(include_str!("keys.yaml"), 110);
+    every_row::<keys::Entry>(include_str!("keys.yaml"), 110);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn every_domain_opens_and_closes_what_it_does_in_the_original() {
 
 #[test]
 fn every_url_opens_and_closes_what_it_was_meant_to() {
-    every_row::<urls::Urls>(include_str!("urls.yaml"), 28);
+    every_row::<urls::Patterns>(include_str!("urls.yaml"), 28);
 }
 
 #[test]
@@ -58,15 +58,15 @@ fn the_list_of_differences_is_current() {
     for (title, part) in [
         ("Command line", rows::differences::<options::Line>(include_str!("parsing.yaml"))),
         ("Options", rows::differences::<options::Line>(include_str!("options.yaml"))),
-        ("Configuration file", rows::differences::<keys::Key>(include_str!("keys.yaml"))),
+        ("Configuration file", rows::differences::<keys::Entry>(include_str!("keys.yaml"))),
         ("Domains", rows::differences::<domains::Lists>(include_str!("domains.yaml"))),
-        ("URLs", rows::differences::<urls::Urls>(include_str!("urls.yaml"))),
+        ("URLs", rows::differences::<urls::Patterns>(include_str!("urls.yaml"))),
         (
             "Environment",
             rows::differences::<environment::Variables>(include_str!("environment.yaml")),
         ),
     ] {
-        text += &format!("\n## {title}\n\n| what | in awf | |\n|---|---|---|\n{part}");
+        text += &["\n## ", title, "\n\n| what | in awf | |\n|---|---|---|\n", &part].concat();
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../awf/docs/differences.md");
     if std::env::var_os("AWF_WRITE_DIFFERENCES").is_some() {

@@ -109,9 +109,8 @@ pub fn holds(
 
 impl Row for Line {
     fn what(&self) -> String {
-        let variables: String =
-            self.caller.iter().map(|(name, value)| format!("{name}={value} ")).collect();
-        format!("{variables}{}", self.awf.list().join(" ")).trim().to_owned()
+        let variables = self.caller.iter().map(|(name, value)| format!("{name}={value}"));
+        variables.chain(self.awf.list()).collect::<Vec<_>>().join(" ")
     }
 
     fn becomes(&self) -> String {

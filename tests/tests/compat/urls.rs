@@ -11,7 +11,7 @@ use crate::rows::Row;
 /// A row.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Urls {
+pub struct Patterns {
     urls: String,
     #[serde(default)]
     opens: Vec<String>,
@@ -21,7 +21,7 @@ pub struct Urls {
     differs: Option<String>,
 }
 
-impl Row for Urls {
+impl Row for Patterns {
     fn what(&self) -> String {
         self.urls.clone()
     }

@@ -14,7 +14,7 @@ use awf::plan::addresses;
 use awf::plan::api_proxy::ApiProxyPlan;
 use awf::policy::{Opening, Policy, PortRange, Rule, Service, Services, Target};
 use awf::proxy::{Demand, Ports, State};
-use awf::relay::{Reach, Relay, Upstream};
+use awf::relay::{Inspect, Reach, Relay, Upstream};
 use awf_common::decide::Door;
 use awf_tests::bench::Bench;
 use awf_tests::server::Server;
@@ -74,7 +74,11 @@ fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
         object.take_origins().unwrap(),
         Arc::new(names),
         policy,
-        (no_squid(), Reach { services: Arc::new(services), own: Vec::new(), api }),
+        (
+            no_squid(),
+            Reach { services: Arc::new(services), own: Vec::new(), api },
+            Inspect::default(),
+        ),
         Arc::clone(&journal),
     );
     let door = lab().in_host(|| Ok(TcpListener::bind("127.65.87.70:3")?)).unwrap();

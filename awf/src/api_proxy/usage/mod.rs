@@ -32,7 +32,9 @@ impl Usage {
     /// Takes what an answer or an event tells. What comes later counts.
     pub(super) fn absorb(&mut self, value: &Value) {
         if let Value::Array(parts) = value {
-            parts.iter().for_each(|part| self.absorb(part));
+            for part in parts {
+                self.absorb(part);
+            }
             return;
         }
         // OpenAI's responses and Anthropic's messages are inside of their events.

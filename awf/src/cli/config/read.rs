@@ -5,6 +5,7 @@
 //! says the same.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jsonschema::error::ValidationErrorKind;
 use saphyr::{LoadableYamlNode as _, MarkedYamlOwned, ScalarOwned, YamlDataOwned};
@@ -33,6 +34,7 @@ pub(in crate::cli) fn read<T: DeserializeOwned + JsonSchema>(
     text: &str,
 ) -> Result<Document<T>, Vec<String>> {
     let mut lines = Lines::new();
+    let only_json = Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
     let yaml = yaml(text, &mut lines);
     let value = match (serde_json::from_str(text), yaml) {
         // A key that stands twice is seen by the other reader only.
@@ -40,10 +42,10 @@ pub(in crate::cli) fn read<T: DeserializeOwned + JsonSchema>(
             return Err(vec![format!("{}: {problem}", name.escape_debug())]);
         }
         (Ok(json), _) => json,
-        (Err(_), Ok(value)) if !name.ends_with(".json") => value,
+        (Err(_), Ok(value)) if !only_json => value,
         (Err(problem), Ok(_)) => return Err(vec![format!("{}: {problem}", name.escape_debug())]),
         (Err(json), Err(yaml)) => {
-            let problem = if name.ends_with(".json") || text.trim_start().starts_with('{') {
+            let problem = if only_json || text.trim_start().starts_with('{') {
                 json.to_string()
             } else {
                 yaml
@@ -274,11 +276,12 @@ fn convert(
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema::File;
     use super::*;
 
     #[track_caller]
     fn refusals(name: &str, text: &str) -> Vec<String> {
-        read(name, text).unwrap_err()
+        read::<File>(("config", name), text).unwrap_err()
     }
 
     #[track_caller]
@@ -297,7 +300,7 @@ mod tests {
             ("c.yaml", "network: {allowDomains: [a.com]}"),
             ("c", "\t{\"network\":\t{\"allowDomains\":[\"\\u0061.com\"]}}"),
         ] {
-            let file = read(name, text).unwrap().file;
+            let file = read::<File>(("config", name), text).unwrap().file;
             assert_eq!(file.network.allow_domains, Some(vec!["a.com".to_owned()]), "{name}");
         }
         assert!(refusals("c.json", "network: {}")[0].starts_with("c.json: "));
@@ -306,7 +309,8 @@ mod tests {
     #[test]
     fn an_empty_file_says_nothing() {
         for text in ["", "# nothing\n", "{}", "---\n"] {
-            assert_eq!(read("c.yml", text).unwrap().file, File::default(), "{text:?}");
+            let file = read::<File>(("config", "c.yml"), text).unwrap().file;
+            assert_eq!(file, File::default(), "{text:?}");
         }
     }
 

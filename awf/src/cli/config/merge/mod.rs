@@ -4,8 +4,11 @@
 //! typed and notes the place it came from. What the command line says replaces what the file says;
 //! lists are not joined. Keys that awf does not obey are refused or told, all at once.
 
+mod answers;
+mod providers;
+
 use super::read::Document;
-use super::schema::{ApiProxy, File, Ports, Target, Topology};
+use super::schema::{File, Ports};
 use crate::cli::legacy;
 use crate::cli::options::Args;
 use crate::cli::origin::Place;
@@ -104,18 +107,19 @@ pub(super) fn fill(
 ) -> Result<(), Vec<String>> {
     let Document { file, lines } = document;
     let mut filler = Filler { args, name, lines: &lines };
-    let refused = refused(&file, &filler);
+    let refused = answers::refused(&file, &filler);
     if !refused.is_empty() {
         return Err(refused);
     }
-    for key in unread(&file) {
+    for key in answers::unread(&file) {
         notices.push(format!("{}: not read, it has no effect in awf", filler.place(key)));
     }
     network(&mut filler, &file);
+    security(&mut filler, &file);
     container(&mut filler, &file);
     environment_and_logs(&mut filler, &file);
-    api_proxy(&mut filler, &file.api_proxy);
-    rates(&mut filler, &file);
+    providers::api_proxy(&mut filler, &file.api_proxy);
+    providers::rates(&mut filler, &file);
     let File { filesystem, chroot, container, api_proxy, .. } = file;
     for key in ONLY_HERE {
         if filler.lines.contains_key(key) {
@@ -172,6 +176,9 @@ fn network(filler: &mut Filler<'_>, file: &File) {
         Some(false) => filler.legacy(("--no-network-isolation", "network.isolation"), None),
         None => {}
     }
+}
+
+fn security(filler: &mut Filler<'_>, file: &File) {
     let security = file.security.clone();
     if security.legacy_security == Some(true) {
         filler.legacy(("--legacy-security", "security.legacySecurity"), None);
@@ -292,236 +299,6 @@ fn environment_and_logs(filler: &mut Filler<'_>, file: &File) {
     );
 }
 
-fn api_proxy(filler: &mut Filler<'_>, it: &ApiProxy) {
-    let number = |value: Option<u64>| value.map(|number| number.to_string());
-    filler.switch(
-        ("--enable-token-steering", "apiProxy.enableTokenSteering"),
-        |args| &mut args.budgets.enable_token_steering,
-        it.enable_token_steering,
-    );
-    filler.text(
-        ("--max-cache-misses", "apiProxy.maxCacheMisses"),
-        |args| &mut args.budgets.max_cache_misses,
-        number(it.max_cache_misses),
-    );
-    filler.text(
-        ("--max-permission-denied", "apiProxy.maxPermissionDenied"),
-        |args| &mut args.budgets.max_permission_denied,
-        number(it.max_permission_denied),
-    );
-    filler.text(
-        ("--max-model-multiplier-cap", "apiProxy.maxModelMultiplierCap"),
-        |args| &mut args.budgets.max_model_multiplier_cap,
-        it.max_model_multiplier_cap.as_ref().map(|number| number.0.to_string()),
-    );
-    let targets = it.targets.clone();
-    // Antigravity speaks for Gemini, field by field.
-    let over = targets.antigravity;
-    filler.text(
-        ("--gemini-api-target", "apiProxy.targets.antigravity.host"),
-        |args| &mut args.api.gemini_api_target,
-        over.host,
-    );
-    filler.text(
-        ("--gemini-api-base-path", "apiProxy.targets.antigravity.basePath"),
-        |args| &mut args.api.gemini_api_base_path,
-        over.base_path,
-    );
-    hosts_and_paths(
-        filler,
-        [targets.openai.clone(), targets.anthropic.clone(), targets.gemini, targets.vertex],
-    );
-    filler.text(
-        ("--openai-api-auth-header", "apiProxy.targets.openai.authHeader"),
-        |args| &mut args.api.openai_api_auth_header,
-        targets.openai.auth_header,
-    );
-    filler.text(
-        ("--openai-base-url-env", "apiProxy.targets.openai.baseUrlEnv"),
-        |args| &mut args.api.openai_base_url_env,
-        targets.openai.base_url_env,
-    );
-    filler.text(
-        ("--anthropic-api-auth-header", "apiProxy.targets.anthropic.authHeader"),
-        |args| &mut args.api.anthropic_api_auth_header,
-        targets.anthropic.auth_header,
-    );
-    filler.text(
-        ("--copilot-api-target", "apiProxy.targets.copilot.host"),
-        |args| &mut args.api.copilot_api_target,
-        targets.copilot.host,
-    );
-}
-
-fn hosts_and_paths(filler: &mut Filler<'_>, targets: [Target; 4]) {
-    let [openai, anthropic, gemini, vertex] = targets;
-    let mut text = |flag, key, field, value| filler.text((flag, key), field, value);
-    text(
-        "--openai-api-target",
-        "apiProxy.targets.openai.host",
-        |args| &mut args.api.openai_api_target,
-        openai.host,
-    );
-    text(
-        "--openai-api-base-path",
-        "apiProxy.targets.openai.basePath",
-        |args| &mut args.api.openai_api_base_path,
-        openai.base_path,
-    );
-    text(
-        "--anthropic-api-target",
-        "apiProxy.targets.anthropic.host",
-        |args| &mut args.api.anthropic_api_target,
-        anthropic.host,
-    );
-    text(
-        "--anthropic-api-base-path",
-        "apiProxy.targets.anthropic.basePath",
-        |args| &mut args.api.anthropic_api_base_path,
-        anthropic.base_path,
-    );
-    text(
-        "--gemini-api-target",
-        "apiProxy.targets.gemini.host",
-        |args| &mut args.api.gemini_api_target,
-        gemini.host,
-    );
-    text(
-        "--gemini-api-base-path",
-        "apiProxy.targets.gemini.basePath",
-        |args| &mut args.api.gemini_api_base_path,
-        gemini.base_path,
-    );
-    text(
-        "--vertex-api-target",
-        "apiProxy.targets.vertex.host",
-        |args| &mut args.api.vertex_api_target,
-        vertex.host,
-    );
-    text(
-        "--vertex-api-base-path",
-        "apiProxy.targets.vertex.basePath",
-        |args| &mut args.api.vertex_api_base_path,
-        vertex.base_path,
-    );
-}
-
-fn rates(filler: &mut Filler<'_>, file: &File) {
-    let it = &file.rate_limiting;
-    let number = |value: Option<u64>| value.map(|number| number.to_string());
-    filler.switch(
-        ("--no-rate-limit", "rateLimiting.enabled"),
-        |args| &mut args.budgets.no_rate_limit,
-        it.enabled.map(|enabled| !enabled),
-    );
-    filler.text(
-        ("--rate-limit-rpm", "rateLimiting.requestsPerMinute"),
-        |args| &mut args.budgets.rate_limit_rpm,
-        number(it.requests_per_minute),
-    );
-    filler.text(
-        ("--rate-limit-rph", "rateLimiting.requestsPerHour"),
-        |args| &mut args.budgets.rate_limit_rph,
-        number(it.requests_per_hour),
-    );
-    filler.text(
-        ("--rate-limit-bytes-pm", "rateLimiting.bytesPerMinute"),
-        |args| &mut args.budgets.rate_limit_bytes_pm,
-        number(it.bytes_per_minute),
-    );
-}
-
-/// Keys that make no difference.
-fn unread(file: &File) -> Vec<&'static str> {
-    let api = &file.api_proxy;
-    let images = file.container.images.as_ref();
-    [
-        ("experimental", file.experimental.is_some()),
-        ("platform.type", file.platform.kind.is_some()),
-        ("apiProxy.hostedWeb", api.hosted_web.is_some()),
-        ("apiProxy.routing", api.routing.is_some()),
-        ("apiProxy.caCert", api.ca_cert.is_some()),
-        ("apiProxy.requestedModel", api.requested_model.is_some()),
-        ("apiProxy.logging", api.logging.is_some()),
-        ("apiProxy.targets.copilot.sessionId", api.targets.copilot.session_id.is_some()),
-        ("container.images.apiProxy", images.is_some_and(|images| images.api_proxy.is_some())),
-        ("container.images.cliProxy", images.is_some_and(|images| images.cli_proxy.is_some())),
-        ("container.images.buildTools", images.is_some_and(|images| images.build_tools.is_some())),
-        ("container.images.dohProxy", images.is_some_and(|images| images.doh_proxy.is_some())),
-    ]
-    .into_iter()
-    .filter_map(|(key, there)| there.then_some(key))
-    .collect()
-}
-
-/// Keys that are not obeyed and whose wish must not get lost.
-fn refused(file: &File, filler: &Filler<'_>) -> Vec<String> {
-    const NO_OTHER_KERNEL: &str =
-        "awf enforces in this machine's kernel only; see --container-runtime";
-    const NO_REWRITING: &str = "awf does not rewrite prompts; leave it out";
-    let api = &file.api_proxy;
-    let images = file.container.images.as_ref();
-    let enclaves = images.is_some_and(|images| {
-        images.enclave_script.is_some()
-            || images.enclave_agent.is_some()
-            || images.enclave_mcp_server.is_some()
-    });
-    let rows: [(&str, bool, &str); 15] = [
-        (
-            "apiProxy.enabled",
-            api.enabled == Some(false),
-            "the API proxy cannot be switched off; unset the keys that it must not use",
-        ),
-        (
-            "apiProxy.modelFallback",
-            api.model_fallback.is_some(),
-            "awf takes no other model than asked",
-        ),
-        ("apiProxy.modelRouter", api.model_router.is_some(), "awf knows no routers"),
-        ("apiProxy.anthropicAutoCache", api.anthropic_auto_cache == Some(true), NO_REWRITING),
-        ("apiProxy.anthropicCacheTailTtl", api.anthropic_cache_tail_ttl.is_some(), NO_REWRITING),
-        (
-            "apiProxy.diagnostics",
-            api.diagnostics.is_some(),
-            "what it captures are prompts; leave it out",
-        ),
-        (
-            "apiProxy.auth",
-            api.auth.is_some(),
-            "awf gets no keys by OpenID Connect; get one before and put it into the environment of awf",
-        ),
-        (
-            "apiProxy.targets.copilot.extraHeaders",
-            api.targets.copilot.extra_headers.is_some(),
-            "awf adds only the key to a request",
-        ),
-        (
-            "apiProxy.targets.copilot.extraBodyFields",
-            api.targets.copilot.extra_body_fields.is_some(),
-            "awf adds only the key to a request",
-        ),
-        ("dind", file.dind.is_some(), "the daemon must be on this machine and see its files"),
-        (
-            "runner.topology",
-            file.runner.topology == Some(Topology::ArcDind),
-            "the daemon must be on this machine and see its files",
-        ),
-        (
-            "runner.sysrootImage",
-            file.runner.sysroot_image.is_some(),
-            "the command sees this machine's files, not an image's",
-        ),
-        ("cloudHypervisor", file.cloud_hypervisor.is_some(), NO_OTHER_KERNEL),
-        ("enclaves", file.enclaves.is_some(), "awf has one sandbox for each run; leave it out"),
-        ("container.images", enclaves, "awf has one sandbox for each run; leave the enclaves' out"),
-    ];
-    let rows = rows.into_iter().filter(|(_key, there, _reason)| *there);
-    rows.map(|(key, _there, reason)| {
-        format!("config.{}: refused, because {reason}", filler.place(key))
-    })
-    .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -536,7 +313,8 @@ mod tests {
 
     fn filled(mut args: Args, text: &str) -> (Args, Vec<String>) {
         let mut notices = Vec::new();
-        fill(&mut args, read::read("c.yml", text).unwrap(), "c.yml", &mut notices).unwrap();
+        fill(&mut args, read::read(("config", "c.yml"), text).unwrap(), "c.yml", &mut notices)
+            .unwrap();
         (args, notices)
     }
 
@@ -735,7 +513,7 @@ rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPe
     fn what_cannot_be_obeyed_is_refused_all_at_once() {
         let text = "dind: {}\nrunner: {topology: arc-dind, sysrootImage: x}\ncloudHypervisor: {}\n\
                     enclaves: []\napiProxy: {enabled: false, auth: {}, modelRouter: {}}";
-        let document = read::read("c.yml", text).unwrap();
+        let document = read::read(("config", "c.yml"), text).unwrap();
         let refused = fill(&mut Args::default(), document, "c.yml", &mut Vec::new()).unwrap_err();
         assert_eq!(refused.len(), 8, "{refused:#?}");
         for line in &refused {
