@@ -136,8 +136,23 @@ fn style() -> Result<()> {
         "lints",
         build::cargo()
             .args(lints)
-            .args(["--exclude", "awf-ebpf", "--", "--deny", "warnings"])
+            .args([
+                "--exclude",
+                "awf-ebpf",
+                "--exclude",
+                "awf-one-shot",
+                "--",
+                "--deny",
+                "warnings",
+            ])
             .env("AWF_EBPF_STUB", "1"),
+    )?;
+    // Alone: beside the others it would get their features, and std with them.
+    check(
+        "lints of the preload library",
+        build::cargo()
+            .args(["clippy", "--quiet", "--locked", "--package", "awf-one-shot", "--all-targets"])
+            .args(["--", "--deny", "warnings"]),
     )?;
     check(
         "lints of the kernel programs",

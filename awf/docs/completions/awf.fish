@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_awf_global_optspecs
-    string join \n config= d/allow-domains= allow-domains-file= block-domains= block-domains-file= ruleset-file= dns-servers= dns-over-https= upstream-proxy= ssl-bump allow-urls= enable-dlp difc-proxy-host= difc-proxy-ca-cert= enable-host-access allow-host-ports= allow-host-service-ports= topology-attach= e/env= env-all env-file= exclude-env= openai-api-target= anthropic-api-target= copilot-api-target= gemini-api-target= vertex-api-target= openai-api-base-path= anthropic-api-base-path= gemini-api-base-path= vertex-api-base-path= openai-api-auth-header= anthropic-api-auth-header= openai-base-url-env= rate-limit-rpm= rate-limit-rph= rate-limit-bytes-pm= no-rate-limit max-cache-misses= max-permission-denied= enable-token-steering max-model-multiplier= max-model-multiplier-cap= v/mount= container-workdir= work-dir= memory-limit= cpu-limit= pids-limit= agent-timeout= tty runtime= profile= docker-host= agent-image= image-registry= image-tag= b/build-local skip-pull k/keep-containers log-level= proxy-logs-dir= audit-dir= session-state-dir= diagnostic-logs h/help V/version
+    string join \n config= d/allow-domains= allow-domains-file= block-domains= block-domains-file= ruleset-file= dns-servers= dns-over-https= upstream-proxy= ssl-bump allow-urls= enable-dlp enable-host-access allow-host-ports= allow-host-service-ports= topology-attach= e/env= env-all env-file= exclude-env= openai-api-target= anthropic-api-target= copilot-api-target= gemini-api-target= vertex-api-target= openai-api-base-path= anthropic-api-base-path= gemini-api-base-path= vertex-api-base-path= openai-api-auth-header= anthropic-api-auth-header= openai-base-url-env= rate-limit-rpm= rate-limit-rph= rate-limit-bytes-pm= no-rate-limit max-cache-misses= max-permission-denied= enable-token-steering max-model-multiplier= max-model-multiplier-cap= v/mount= container-workdir= work-dir= memory-limit= cpu-limit= pids-limit= agent-timeout= tty runtime= profile= docker-host= agent-image= image-registry= image-tag= b/build-local skip-pull k/keep-containers log-level= proxy-logs-dir= audit-dir= session-state-dir= diagnostic-logs h/help V/version
 end
 
 function __fish_awf_needs_command
@@ -25,17 +25,15 @@ function __fish_awf_using_subcommand
 end
 
 complete -c awf -n "__fish_awf_needs_command" -l config -d 'File with values for options that are not on the command line, in YAML or JSON; - is standard input. See `awf config schema`' -r
-complete -c awf -n "__fish_awf_needs_command" -s d -l allow-domains -d 'Domains that may be reached, separated by commas: `example.com` with its subdomains, `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any, nothing can be reached' -r
+complete -c awf -n "__fish_awf_needs_command" -s d -l allow-domains -d 'Domains that may be reached, separated by commas: `example.com` with its subdomains, `=example.com` without them, `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any, nothing can be reached' -r
 complete -c awf -n "__fish_awf_needs_command" -l allow-domains-file -d 'File with more of them, one or several a line, `#` starts a comment' -r
 complete -c awf -n "__fish_awf_needs_command" -l block-domains -d 'Domains that must not be reached, whatever is allowed' -r
 complete -c awf -n "__fish_awf_needs_command" -l block-domains-file -d 'File with more of them, in the same form' -r
-complete -c awf -n "__fish_awf_needs_command" -l ruleset-file -d 'File with rules in YAML: `version: 1` and `rules:`, a list of `domain:` with `subdomains:` true or false. May be repeated' -r
+complete -c awf -n "__fish_awf_needs_command" -l ruleset-file -d 'File with more allowed domains in YAML: `version: 1` and `rules:`, a list of `domain:` with `subdomains:` true or false. May be repeated' -r
 complete -c awf -n "__fish_awf_needs_command" -l dns-servers -d 'Name servers that the proxy asks, as addresses separated by commas [default: those of this machine]' -r
 complete -c awf -n "__fish_awf_needs_command" -l dns-over-https -d 'Let the proxy find names by DNS over HTTPS, at `https://dns.google/dns-query` unless another URL is given' -r
 complete -c awf -n "__fish_awf_needs_command" -l upstream-proxy -d 'Proxy through which everything leaves, `http://HOST:PORT`, port 3128 unless given [default: `https_proxy` or `http_proxy`, whose `no_proxy` counts as well]' -r
 complete -c awf -n "__fish_awf_needs_command" -l allow-urls -d 'With --ssl-bump: URLs that may be asked for, separated by commas, such as `https://github.com/my-org/*`. A host of any of them answers to nothing else' -r
-complete -c awf -n "__fish_awf_needs_command" -l difc-proxy-host -d 'Run `gh` outside with this DIFC proxy as its server, port 18443 unless given' -r
-complete -c awf -n "__fish_awf_needs_command" -l difc-proxy-ca-cert -d 'Certificate of that proxy' -r
 complete -c awf -n "__fish_awf_needs_command" -l allow-host-ports -d 'Ports of this machine that may be reached, too, N or N-M separated by commas, none of them dangerous (SSH, databases and the like). `localhost` in the allowed domains opens this machine with the usual ports of development servers' -r
 complete -c awf -n "__fish_awf_needs_command" -l allow-host-service-ports -d 'Ports of this machine that may be reached although they may be dangerous, such as those of a workflow\'s databases' -r
 complete -c awf -n "__fish_awf_needs_command" -l topology-attach -d 'Let the command reach the ports that this running container exposes, by its name. May be repeated' -r
@@ -57,8 +55,8 @@ complete -c awf -n "__fish_awf_needs_command" -l openai-base-url-env -d 'Variabl
 complete -c awf -n "__fish_awf_needs_command" -l rate-limit-rpm -d 'Requests a minute to each provider [default: none, 600 if another rate is given]' -r
 complete -c awf -n "__fish_awf_needs_command" -l rate-limit-rph -d 'Requests an hour to each provider [default: none, 10000 if another rate is given]' -r
 complete -c awf -n "__fish_awf_needs_command" -l rate-limit-bytes-pm -d 'Bytes of requests a minute to each provider [default: none, 52428800 if another rate is given]' -r
-complete -c awf -n "__fish_awf_needs_command" -l max-cache-misses -d 'Answers of a provider without anything from its cache, after the first, before requests are refused [default: none]' -r
-complete -c awf -n "__fish_awf_needs_command" -l max-permission-denied -d 'Denied permissions of tools that the agent may report before requests are refused [default: none]' -r
+complete -c awf -n "__fish_awf_needs_command" -l max-cache-misses -d 'Answers in a row that used nothing of a provider\'s cache, before requests are refused [default: none]' -r
+complete -c awf -n "__fish_awf_needs_command" -l max-permission-denied -d 'Answers 401 or 403 of the providers before requests are refused: the key is wrong then [default: none]' -r
 complete -c awf -n "__fish_awf_needs_command" -l max-model-multiplier -d 'Weights of models, MODEL:NUMBER separated by commas' -r
 complete -c awf -n "__fish_awf_needs_command" -l max-model-multiplier-cap -d 'Refuse models whose weight is more than this' -r
 complete -c awf -n "__fish_awf_needs_command" -s v -l mount -d 'Show a file or directory of this machine in the sandbox, `rw` unless `ro` is said; `$NAME` and `${NAME}` are replaced. May be repeated' -r
@@ -83,7 +81,7 @@ complete -c awf -n "__fish_awf_needs_command" -l enable-dlp -d 'Refuse requests 
 complete -c awf -n "__fish_awf_needs_command" -l enable-host-access -d 'Let the command reach ports 80 and 443 of this machine, as `host.docker.internal`'
 complete -c awf -n "__fish_awf_needs_command" -l env-all -d 'Pass all variables of the caller on, except credentials and those awf sets'
 complete -c awf -n "__fish_awf_needs_command" -l no-rate-limit -d 'No rate, whatever else is said'
-complete -c awf -n "__fish_awf_needs_command" -l enable-token-steering -d 'Tell the model in its requests when little of a budget is left'
+complete -c awf -n "__fish_awf_needs_command" -l enable-token-steering -d 'Tell the model in its requests when 80, 90, 95 and 99 percent of a budget or of --agent-timeout are used'
 complete -c awf -n "__fish_awf_needs_command" -l tty -d 'Give the command a terminal'
 complete -c awf -n "__fish_awf_needs_command" -s b -l build-local -d 'Build awf\'s images on this machine'
 complete -c awf -n "__fish_awf_needs_command" -l skip-pull -d 'Pull no image; one that is missing is an error'
@@ -97,21 +95,20 @@ complete -c awf -n "__fish_awf_needs_command" -a "config" -d 'Check a configurat
 complete -c awf -n "__fish_awf_needs_command" -a "completions" -d 'Print the script that completes options in a shell'
 complete -c awf -n "__fish_awf_needs_command" -a "man" -d 'Print the manual page'
 complete -c awf -n "__fish_awf_needs_command" -a "options" -d 'Print the reference of options and keys'
+complete -c awf -n "__fish_awf_needs_command" -a "doctor" -d 'Say what a run needs, whether this machine has it, and the command that helps. Ends with 0 if a run is possible, else with 1'
 complete -c awf -n "__fish_awf_needs_command" -a "init" -d 'First process inside the sandbox; started by awf itself'
 complete -c awf -n "__fish_awf_needs_command" -a "hold" -d 'First process of the proxy\'s container; started by awf itself'
 complete -c awf -n "__fish_awf_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c awf -n "__fish_awf_using_subcommand plan" -l config -d 'File with values for options that are not on the command line, in YAML or JSON; - is standard input. See `awf config schema`' -r
-complete -c awf -n "__fish_awf_using_subcommand plan" -s d -l allow-domains -d 'Domains that may be reached, separated by commas: `example.com` with its subdomains, `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any, nothing can be reached' -r
+complete -c awf -n "__fish_awf_using_subcommand plan" -s d -l allow-domains -d 'Domains that may be reached, separated by commas: `example.com` with its subdomains, `=example.com` without them, `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any, nothing can be reached' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l allow-domains-file -d 'File with more of them, one or several a line, `#` starts a comment' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l block-domains -d 'Domains that must not be reached, whatever is allowed' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l block-domains-file -d 'File with more of them, in the same form' -r
-complete -c awf -n "__fish_awf_using_subcommand plan" -l ruleset-file -d 'File with rules in YAML: `version: 1` and `rules:`, a list of `domain:` with `subdomains:` true or false. May be repeated' -r
+complete -c awf -n "__fish_awf_using_subcommand plan" -l ruleset-file -d 'File with more allowed domains in YAML: `version: 1` and `rules:`, a list of `domain:` with `subdomains:` true or false. May be repeated' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l dns-servers -d 'Name servers that the proxy asks, as addresses separated by commas [default: those of this machine]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l dns-over-https -d 'Let the proxy find names by DNS over HTTPS, at `https://dns.google/dns-query` unless another URL is given' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l upstream-proxy -d 'Proxy through which everything leaves, `http://HOST:PORT`, port 3128 unless given [default: `https_proxy` or `http_proxy`, whose `no_proxy` counts as well]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l allow-urls -d 'With --ssl-bump: URLs that may be asked for, separated by commas, such as `https://github.com/my-org/*`. A host of any of them answers to nothing else' -r
-complete -c awf -n "__fish_awf_using_subcommand plan" -l difc-proxy-host -d 'Run `gh` outside with this DIFC proxy as its server, port 18443 unless given' -r
-complete -c awf -n "__fish_awf_using_subcommand plan" -l difc-proxy-ca-cert -d 'Certificate of that proxy' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l allow-host-ports -d 'Ports of this machine that may be reached, too, N or N-M separated by commas, none of them dangerous (SSH, databases and the like). `localhost` in the allowed domains opens this machine with the usual ports of development servers' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l allow-host-service-ports -d 'Ports of this machine that may be reached although they may be dangerous, such as those of a workflow\'s databases' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l topology-attach -d 'Let the command reach the ports that this running container exposes, by its name. May be repeated' -r
@@ -133,8 +130,8 @@ complete -c awf -n "__fish_awf_using_subcommand plan" -l openai-base-url-env -d 
 complete -c awf -n "__fish_awf_using_subcommand plan" -l rate-limit-rpm -d 'Requests a minute to each provider [default: none, 600 if another rate is given]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l rate-limit-rph -d 'Requests an hour to each provider [default: none, 10000 if another rate is given]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l rate-limit-bytes-pm -d 'Bytes of requests a minute to each provider [default: none, 52428800 if another rate is given]' -r
-complete -c awf -n "__fish_awf_using_subcommand plan" -l max-cache-misses -d 'Answers of a provider without anything from its cache, after the first, before requests are refused [default: none]' -r
-complete -c awf -n "__fish_awf_using_subcommand plan" -l max-permission-denied -d 'Denied permissions of tools that the agent may report before requests are refused [default: none]' -r
+complete -c awf -n "__fish_awf_using_subcommand plan" -l max-cache-misses -d 'Answers in a row that used nothing of a provider\'s cache, before requests are refused [default: none]' -r
+complete -c awf -n "__fish_awf_using_subcommand plan" -l max-permission-denied -d 'Answers 401 or 403 of the providers before requests are refused: the key is wrong then [default: none]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l max-model-multiplier -d 'Weights of models, MODEL:NUMBER separated by commas' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l max-model-multiplier-cap -d 'Refuse models whose weight is more than this' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -s v -l mount -d 'Show a file or directory of this machine in the sandbox, `rw` unless `ro` is said; `$NAME` and `${NAME}` are replaced. May be repeated' -r
@@ -159,7 +156,7 @@ complete -c awf -n "__fish_awf_using_subcommand plan" -l enable-dlp -d 'Refuse r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l enable-host-access -d 'Let the command reach ports 80 and 443 of this machine, as `host.docker.internal`'
 complete -c awf -n "__fish_awf_using_subcommand plan" -l env-all -d 'Pass all variables of the caller on, except credentials and those awf sets'
 complete -c awf -n "__fish_awf_using_subcommand plan" -l no-rate-limit -d 'No rate, whatever else is said'
-complete -c awf -n "__fish_awf_using_subcommand plan" -l enable-token-steering -d 'Tell the model in its requests when little of a budget is left'
+complete -c awf -n "__fish_awf_using_subcommand plan" -l enable-token-steering -d 'Tell the model in its requests when 80, 90, 95 and 99 percent of a budget or of --agent-timeout are used'
 complete -c awf -n "__fish_awf_using_subcommand plan" -l tty -d 'Give the command a terminal'
 complete -c awf -n "__fish_awf_using_subcommand plan" -s b -l build-local -d 'Build awf\'s images on this machine'
 complete -c awf -n "__fish_awf_using_subcommand plan" -l skip-pull -d 'Pull no image; one that is missing is an error'
@@ -167,17 +164,15 @@ complete -c awf -n "__fish_awf_using_subcommand plan" -s k -l keep-containers -d
 complete -c awf -n "__fish_awf_using_subcommand plan" -l diagnostic-logs -d 'Leave what helps to find a fault in the audit directory if the command fails: messages of the proxy, mounts, state of the containers'
 complete -c awf -n "__fish_awf_using_subcommand plan" -s h -l help -d 'Print help'
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l config -d 'File with values for options that are not on the command line, in YAML or JSON; - is standard input. See `awf config schema`' -r
-complete -c awf -n "__fish_awf_using_subcommand predownload" -s d -l allow-domains -d 'Domains that may be reached, separated by commas: `example.com` with its subdomains, `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any, nothing can be reached' -r
+complete -c awf -n "__fish_awf_using_subcommand predownload" -s d -l allow-domains -d 'Domains that may be reached, separated by commas: `example.com` with its subdomains, `=example.com` without them, `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any, nothing can be reached' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l allow-domains-file -d 'File with more of them, one or several a line, `#` starts a comment' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l block-domains -d 'Domains that must not be reached, whatever is allowed' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l block-domains-file -d 'File with more of them, in the same form' -r
-complete -c awf -n "__fish_awf_using_subcommand predownload" -l ruleset-file -d 'File with rules in YAML: `version: 1` and `rules:`, a list of `domain:` with `subdomains:` true or false. May be repeated' -r
+complete -c awf -n "__fish_awf_using_subcommand predownload" -l ruleset-file -d 'File with more allowed domains in YAML: `version: 1` and `rules:`, a list of `domain:` with `subdomains:` true or false. May be repeated' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l dns-servers -d 'Name servers that the proxy asks, as addresses separated by commas [default: those of this machine]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l dns-over-https -d 'Let the proxy find names by DNS over HTTPS, at `https://dns.google/dns-query` unless another URL is given' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l upstream-proxy -d 'Proxy through which everything leaves, `http://HOST:PORT`, port 3128 unless given [default: `https_proxy` or `http_proxy`, whose `no_proxy` counts as well]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l allow-urls -d 'With --ssl-bump: URLs that may be asked for, separated by commas, such as `https://github.com/my-org/*`. A host of any of them answers to nothing else' -r
-complete -c awf -n "__fish_awf_using_subcommand predownload" -l difc-proxy-host -d 'Run `gh` outside with this DIFC proxy as its server, port 18443 unless given' -r
-complete -c awf -n "__fish_awf_using_subcommand predownload" -l difc-proxy-ca-cert -d 'Certificate of that proxy' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l allow-host-ports -d 'Ports of this machine that may be reached, too, N or N-M separated by commas, none of them dangerous (SSH, databases and the like). `localhost` in the allowed domains opens this machine with the usual ports of development servers' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l allow-host-service-ports -d 'Ports of this machine that may be reached although they may be dangerous, such as those of a workflow\'s databases' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l topology-attach -d 'Let the command reach the ports that this running container exposes, by its name. May be repeated' -r
@@ -199,8 +194,8 @@ complete -c awf -n "__fish_awf_using_subcommand predownload" -l openai-base-url-
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l rate-limit-rpm -d 'Requests a minute to each provider [default: none, 600 if another rate is given]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l rate-limit-rph -d 'Requests an hour to each provider [default: none, 10000 if another rate is given]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l rate-limit-bytes-pm -d 'Bytes of requests a minute to each provider [default: none, 52428800 if another rate is given]' -r
-complete -c awf -n "__fish_awf_using_subcommand predownload" -l max-cache-misses -d 'Answers of a provider without anything from its cache, after the first, before requests are refused [default: none]' -r
-complete -c awf -n "__fish_awf_using_subcommand predownload" -l max-permission-denied -d 'Denied permissions of tools that the agent may report before requests are refused [default: none]' -r
+complete -c awf -n "__fish_awf_using_subcommand predownload" -l max-cache-misses -d 'Answers in a row that used nothing of a provider\'s cache, before requests are refused [default: none]' -r
+complete -c awf -n "__fish_awf_using_subcommand predownload" -l max-permission-denied -d 'Answers 401 or 403 of the providers before requests are refused: the key is wrong then [default: none]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l max-model-multiplier -d 'Weights of models, MODEL:NUMBER separated by commas' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l max-model-multiplier-cap -d 'Refuse models whose weight is more than this' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -s v -l mount -d 'Show a file or directory of this machine in the sandbox, `rw` unless `ro` is said; `$NAME` and `${NAME}` are replaced. May be repeated' -r
@@ -225,7 +220,7 @@ complete -c awf -n "__fish_awf_using_subcommand predownload" -l enable-dlp -d 'R
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l enable-host-access -d 'Let the command reach ports 80 and 443 of this machine, as `host.docker.internal`'
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l env-all -d 'Pass all variables of the caller on, except credentials and those awf sets'
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l no-rate-limit -d 'No rate, whatever else is said'
-complete -c awf -n "__fish_awf_using_subcommand predownload" -l enable-token-steering -d 'Tell the model in its requests when little of a budget is left'
+complete -c awf -n "__fish_awf_using_subcommand predownload" -l enable-token-steering -d 'Tell the model in its requests when 80, 90, 95 and 99 percent of a budget or of --agent-timeout are used'
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l tty -d 'Give the command a terminal'
 complete -c awf -n "__fish_awf_using_subcommand predownload" -s b -l build-local -d 'Build awf\'s images on this machine'
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l skip-pull -d 'Pull no image; one that is missing is an error'
@@ -244,16 +239,19 @@ complete -c awf -n "__fish_awf_using_subcommand config; and __fish_seen_subcomma
 complete -c awf -n "__fish_awf_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c awf -n "__fish_awf_using_subcommand man" -s h -l help -d 'Print help'
 complete -c awf -n "__fish_awf_using_subcommand options" -s h -l help -d 'Print help'
+complete -c awf -n "__fish_awf_using_subcommand doctor" -l json -d 'As JSON'
+complete -c awf -n "__fish_awf_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c awf -n "__fish_awf_using_subcommand init" -s h -l help -d 'Print help'
 complete -c awf -n "__fish_awf_using_subcommand hold" -s h -l help -d 'Print help'
-complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options init hold help" -f -a "plan" -d 'Print everything that a run would do, without privilege and without doing it'
-complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options init hold help" -f -a "predownload" -d 'Pull or build the images of the Docker runtime, so that no run has to'
-complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options init hold help" -f -a "config" -d 'Check a configuration file, or print the schema of all'
-complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options init hold help" -f -a "completions" -d 'Print the script that completes options in a shell'
-complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options init hold help" -f -a "man" -d 'Print the manual page'
-complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options init hold help" -f -a "options" -d 'Print the reference of options and keys'
-complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options init hold help" -f -a "init" -d 'First process inside the sandbox; started by awf itself'
-complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options init hold help" -f -a "hold" -d 'First process of the proxy\'s container; started by awf itself'
-complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options init hold help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options doctor init hold help" -f -a "plan" -d 'Print everything that a run would do, without privilege and without doing it'
+complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options doctor init hold help" -f -a "predownload" -d 'Pull or build the images of the Docker runtime, so that no run has to'
+complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options doctor init hold help" -f -a "config" -d 'Check a configuration file, or print the schema of all'
+complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options doctor init hold help" -f -a "completions" -d 'Print the script that completes options in a shell'
+complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options doctor init hold help" -f -a "man" -d 'Print the manual page'
+complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options doctor init hold help" -f -a "options" -d 'Print the reference of options and keys'
+complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options doctor init hold help" -f -a "doctor" -d 'Say what a run needs, whether this machine has it, and the command that helps. Ends with 0 if a run is possible, else with 1'
+complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options doctor init hold help" -f -a "init" -d 'First process inside the sandbox; started by awf itself'
+complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options doctor init hold help" -f -a "hold" -d 'First process of the proxy\'s container; started by awf itself'
+complete -c awf -n "__fish_awf_using_subcommand help; and not __fish_seen_subcommand_from plan predownload config completions man options doctor init hold help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c awf -n "__fish_awf_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Say everything that is wrong with a configuration file, or nothing'
 complete -c awf -n "__fish_awf_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "schema" -d 'Print the JSON Schema of configuration files'

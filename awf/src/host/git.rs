@@ -368,9 +368,7 @@ mod tests {
             "[http]\n\textraheader = \\\n  s3cret \\\n  s3cret\n",
             "[remote \"o\"]\n\turl = https://x:s3cret@github.com/a/b\n",
             "[remote \"o\"]\n\turl = https://s3cret@github.com/a/b\n",
-            "[remote \"o\"]\n\turl = \"https://x:s3cret@github.com/a/b\"\n"
-                .replace("s3cret", "s3cret")
-                .as_str(),
+            "[remote \"o\"]\n\turl = \"https://x:s3cret@github.com/a/b\"\n",
             "[remote \"o\"]\n\turl = ssh://git:s3cret@host/x\n",
             "[url \"https://s3cret@github.com/\"]\n\tinsteadOf = https://github.com/\n",
             "[http]\n\tproxy = http://u:s3cret@proxy:1\n",

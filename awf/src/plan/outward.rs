@@ -137,7 +137,9 @@ mod tests {
 
     fn decided(options: &[&str], host: &Host) -> Result<Outward, String> {
         let line = ["awf"].iter().chain(options).chain(&["--", "true"]).map(Into::into);
-        let Ok(Request::Run(args)) = cli::parse(line) else { panic!("{options:?}") };
+        let Ok(Request::Run(args)) = cli::parse(line) else {
+            return Err(format!("{options:?} is no run"));
+        };
         let settings = Settings::resolve(&args, &host.caller).map_err(|error| error.to_string())?;
         Outward::decide(&settings, host, "awf-1-abcd").map_err(|error| error.to_string())
     }

@@ -109,7 +109,8 @@ mod tests {
         ];
         for (prefix, length, kind) in table {
             let key = format!("{prefix}{}", word(length));
-            let encoded: String = key.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let encoded =
+                key.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02x}"));
             for text in [
                 format!("/x?k={key}"),
                 format!("/{key}/y"),

@@ -70,15 +70,12 @@ fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
     let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX).unwrap();
     let policy = Arc::new(Policy::default());
     let api = no_api_proxy(&policy, &journal);
+    let reach = Reach { services: Arc::new(services), own: Vec::new(), api };
     let relay = Relay::new(
         object.take_origins().unwrap(),
         Arc::new(names),
         policy,
-        (
-            no_squid(),
-            Reach { services: Arc::new(services), own: Vec::new(), api },
-            Inspect::default(),
-        ),
+        (no_squid(), reach, Inspect::default()),
         Arc::clone(&journal),
     );
     let door = lab().in_host(|| Ok(TcpListener::bind("127.65.87.70:3")?)).unwrap();

@@ -185,7 +185,9 @@ mod tests {
 
     fn seen(streams: bool, parts: &[&[u8]]) -> Seen {
         let mut reader = Reader::new(streams);
-        parts.iter().for_each(|part| reader.read(part));
+        for part in parts {
+            reader.read(part);
+        }
         reader.end()
     }
 

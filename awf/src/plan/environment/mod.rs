@@ -30,7 +30,6 @@ use super::api_proxy::{self, ApiProxyPlan};
 use super::inspection::InspectionPlan;
 use super::mounts::BINARIES;
 use super::one_shot;
-use super::preflight;
 use crate::cli::{self, Settings};
 use crate::host::caller::TOOLCHAINS;
 use crate::host::{Host, Variables};
@@ -153,7 +152,7 @@ pub fn agent_environment(
     variables.extend(own(settings, host, services));
     from_flags(settings, &mut variables, &mut notices);
     add_java_libraries(settings, host, &mut variables);
-    variables.extend(last_word(settings, host));
+    variables.extend(told::last_word(settings, host));
     variables.extend(told::opened(settings, services));
     variables.extend(trusted(settings, inspection));
     let api = api_proxy::environment::variables(api, &host.caller.env, &variables);
@@ -376,27 +375,6 @@ fn add_java_libraries(settings: &Settings, host: &Host, variables: &mut Variable
         path = format!("{path}:{known}");
     }
     variables.insert(LIBRARIES.to_owned(), path);
-}
-
-/// What no option can change: facts of the sandbox that programs inside ask for.
-fn last_word(settings: &Settings, host: &Host) -> Variables {
-    let servers = settings.dns_servers.as_ref().unwrap_or(&host.resolvers);
-    let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-    let workdir = settings.container_workdir.as_deref().unwrap_or(&host.workspace);
-    let mut facts = vec![
-        ("AWF_CHROOT_ENABLED".to_owned(), "true".to_owned()),
-        ("AWF_DNS_SERVERS".to_owned(), servers.join(",")),
-        ("AWF_HOST_PATH".to_owned(), host_path(host)),
-        ("AWF_NETWORK_ISOLATION".to_owned(), "1".to_owned()),
-        ("AWF_USER_GID".to_owned(), host.agent.gid.to_string()),
-        ("AWF_USER_UID".to_owned(), host.agent.uid.to_string()),
-        ("AWF_WORKDIR".to_owned(), text(workdir)),
-    ];
-    let chains = toolchains(host).map(|(name, value)| (format!("AWF_{name}"), value.to_owned()));
-    facts.extend(chains);
-    facts.extend(preflight::variables(&settings.command));
-    facts.extend(told::identity(settings));
-    facts.into_iter().collect()
 }
 
 /// A path as text. Every path here came from text.

@@ -2,7 +2,7 @@
 //!
 //! Owns their names, shapes and words, the only place where they are described; the JSON Schema is
 //! made from it. What is not here is refused. Where a key stands for an option, its words are in
-//! [`crate::cli::options`] and [`super::merge`] has the connection.
+//! [`crate::cli::options`] and `merge` has the connection.
 
 mod api_proxy;
 

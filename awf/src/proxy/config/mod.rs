@@ -14,12 +14,16 @@
 //! - what the agent can choose goes into JSON with `%#`, never plain;
 //! - `-N` and a unique `-n SERVICE` belong on the command line.
 
+mod lists;
+
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use crate::plan::outward::Outward;
-use crate::policy::{Names, Pattern, Policy, Protocol, Rule, Star};
+use crate::policy::{Policy, Protocol, Rule};
+use lists::lines;
+pub(crate) use lists::{acl, regexes, suffixes};
 
 /// The name that the readiness probe asks for (CONNECT, port 443). It can never be allowed
 /// (RFC 6761, section 6.4) and its refusal is not logged, unless the agent asked.
@@ -389,35 +393,6 @@ impl Output<'_> {
 
 fn note_acl(id: impl fmt::Display) -> String {
     format!("rule_{id}").replace('-', "_")
-}
-
-/// The name of the ACL that holds a rule's list.
-pub(crate) fn acl(rule: Rule) -> String {
-    rule.to_string().replace('-', "_")
-}
-
-/// A pattern's expression on each line.
-pub(crate) fn regexes(names: &Names) -> String {
-    lines(names.patterns().map(regex))
-}
-
-fn lines(items: impl Iterator<Item = String>) -> String {
-    items.map(|item| item + "\n").collect()
-}
-
-/// Names with the leading dot that makes Squid match subdomains too, then exact ones without it.
-pub(crate) fn suffixes(names: &Names) -> String {
-    let plain = names.plain().map(|name| format!(".{name}"));
-    lines(plain.chain(names.exact().map(str::to_owned)))
-}
-
-/// POSIX extended expression for the whole name.
-fn regex(pattern: &Pattern) -> String {
-    let star = match pattern.star() {
-        Star::Narrow => "[a-zA-Z0-9.-]*",
-        Star::Wide => "[a-zA-Z0-9._-]*",
-    };
-    format!("^{}$", pattern.as_str().replace('.', "[.]").replace('*', star))
 }
 
 #[cfg(test)]
