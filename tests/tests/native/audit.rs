@@ -122,7 +122,7 @@ fn diagnostics_are_left_when_a_command_fails_and_only_then() {
         let run = Run::allowing("example.com").flag("--diagnostic-logs");
         let output = run.spawn(line).wait_with_output().expect("awf ends");
         let directory = run.logs.join("audit/diagnostics");
-        (if directory.is_dir() { texts(&directory) } else { Default::default() }, output)
+        (if directory.is_dir() { texts(&directory) } else { Vec::new() }, output)
     };
     assert!(left("true").0.is_empty());
     let (files, output) = left("curl -sS -o /dev/null https://example.com; exit 3");
