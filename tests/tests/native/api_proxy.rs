@@ -128,7 +128,8 @@ fn a_model_is_found_counted_and_refused_when_the_budget_is_used_up() {
     fs::remove_file(&config).expect("remove the configuration");
     let codes: Vec<&str> =
         outcome.stdout.lines().filter_map(|line| line.rsplit(' ').next()).collect();
-    let codes: Vec<&str> = codes.into_iter().filter(|code| code.len() == 3).collect();
+    let is_code = |word: &&str| word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit());
+    let codes: Vec<&str> = codes.into_iter().filter(is_code).collect();
     assert_eq!(codes, ["400", "200", "200", "429"], "{outcome:#?}");
     assert!(outcome.stdout.contains("unknown_model_ai_credits"), "{outcome:#?}");
     assert!(outcome.stdout.contains("max_runs_exceeded"), "{outcome:#?}");

@@ -87,7 +87,7 @@ fn the_callers_environment_is_passed_on_only_when_asked_for() {
             .caller_variable("UNWANTED", "value")
             .caller_variable("GITHUB_TOKEN", "secret")
             .caller_variable("ACTIONS_RUNTIME_TOKEN", "secret")
-            .caller_variable("HTTP_PROXY", "http://elsewhere.test:1")
+            .caller_variable("HTTP_PROXY", "http://198.51.100.7:3128")
             .caller_variable("AWF_USER_UID", "0")
             .option("--exclude-env", "UNWANTED")
     };

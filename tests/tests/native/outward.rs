@@ -4,7 +4,9 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Stdio};
 
+use awf_tests::attempts::carries;
 use awf_tests::{Outcome, Run, Scratch, lab, unconfined};
+use xtask::lab::Packet;
 
 use crate::stage::eventually;
 
@@ -81,7 +83,6 @@ fn everything_leaves_through_an_upstream_proxy_at_a_private_address_and_nothing_
         (direct.stdout.matches("server=example.com").count(), parent.log().contains("example")),
         (3, false)
     );
-    let mark = lab().sink().mark().expect("a mark");
     let outcome = run(&[("--upstream-proxy", &parent.url())], &[], FETCH);
     assert_eq!(outcome.stdout.matches("server=example.com").count(), 3, "{outcome:#?}");
     let log = parent.log();
@@ -90,7 +91,29 @@ fn everything_leaves_through_an_upstream_proxy_at_a_private_address_and_nothing_
         "{log}"
     );
     assert!(!log.contains("denied.example.net"), "{log}");
-    for packet in lab().sink().traffic_since(&mark).expect("the packets") {
+    // Names that no other test asks for, so that their packets are known among those of others.
+    let line = "curl -sS -m 20 https://outward.bulk.test/whoami; curl -sS -m 20 http://outward.bulk.test/whoami; \
+                curl -sS -m 20 https://outward-denied.bulk.test/";
+    let mark = lab().sink().mark().expect("a mark");
+    let outcome = Run::allowing("outward.bulk.test").run(line);
+    assert_eq!(outcome.stdout.matches("host=outward").count(), 2, "{outcome:#?}");
+    let named = |packet: &Packet| carries(packet, b"outward");
+    let packets = lab().sink().traffic_since(&mark).expect("the packets");
+    assert!(
+        packets.iter().any(|packet| named(packet) && packet.dport == Some(53)),
+        "positive control"
+    );
+    let mark = lab().sink().mark().expect("a mark");
+    let run = Run::allowing("outward.bulk.test").option("--upstream-proxy", &parent.url());
+    let outcome = run.run(line);
+    assert_eq!(outcome.stdout.matches("host=outward").count(), 2, "{outcome:#?}");
+    for packet in lab()
+        .sink()
+        .traffic_since(&mark)
+        .expect("the packets")
+        .iter()
+        .filter(|packet| named(packet))
+    {
         assert_eq!(packet.dport, Some(parent.port), "something else left: {packet:?}");
     }
 }
