@@ -75,7 +75,8 @@ fuzz_target!(|text: &str| {
     }
     for pattern in settings.inspection.urls.patterns() {
         assert!(pattern.to_string().starts_with("https://"));
-        let verdict = settings.inspection.urls.judge("h.example", &text.replace(char::is_control, "/"));
+        let verdict =
+            settings.inspection.urls.judge("h.example", &text.replace(char::is_control, "/"));
         assert!(verdict != UrlVerdict::Denied || settings.inspection.urls.concern("h.example"));
     }
     assert!(settings.memory_bytes > 0 && settings.pids > 0);
