@@ -52,7 +52,21 @@ pub(super) fn writable(
         Ok(facts) if !facts.is_dir() => return Err(refuse("it is not a directory".to_owned())),
         _ => {}
     }
-    blocking_parent(&path, caller.euid).map_or(Ok(path), |problem| Err(refuse(problem)))
+    blocking_parent(&path, caller.euid)
+        .map_or_else(|| Ok(real(&path)), |problem| Err(refuse(problem)))
+}
+
+/// The path without links: they are followed once, before the command could change them.
+fn real(path: &Path) -> PathBuf {
+    let mut ancestors = path.ancestors();
+    let existing = ancestors.find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    existing.map_or_else(
+        || path.to_owned(),
+        |(above, real)| {
+            let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
+            real.components().chain(rest.components()).collect()
+        },
+    )
 }
 
 /// What keeps awf from writing to `path` or creating it: the nearest directory that exists decides.

@@ -25,11 +25,6 @@ pub(super) const CONTAINERS: &str = "Containers";
 /// The options of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize)]
 pub struct Args {
-    /// File with values for options that are not on the command line, in YAML or JSON; - is
-    /// standard input. See `awf config schema`
-    #[arg(long, value_name = "FILE", help_heading = RUN)]
-    pub config: Option<String>,
-
     /// Domains that may be reached, separated by commas: `example.com` with its subdomains,
     /// `=example.com` without them, `*.example.com`, `http://` or `https://` before a name for one
     /// protocol only. Without any, nothing can be reached
@@ -137,6 +132,11 @@ pub struct Args {
     /// Give the command a terminal
     #[arg(long, help_heading = LIMITS)]
     pub tty: bool,
+
+    /// File with values for options that are not on the command line, in YAML or JSON; - is
+    /// standard input. See `awf config schema`
+    #[arg(long, value_name = "FILE", help_heading = RUN)]
+    pub config: Option<String>,
 
     /// What the sandbox is made with: auto, docker or native [default: auto]
     #[arg(long, value_name = "NAME", help_heading = RUN)]
@@ -255,7 +255,7 @@ pub struct ApiArgs {
     #[arg(long, value_name = "HOST", help_heading = API)]
     pub vertex_api_target: Option<String>,
 
-    /// What goes before the path of each request to `OpenAI`'s server [default:
+    /// What goes before the path of each request to OpenAI's server [default:
     /// `OPENAI_API_BASE_PATH`, else /v1 for api.openai.com and nothing for others]
     #[arg(long, value_name = "PATH", help_heading = API)]
     pub openai_api_base_path: Option<String>,
@@ -272,7 +272,7 @@ pub struct ApiArgs {
     #[arg(long, value_name = "PATH", help_heading = API)]
     pub vertex_api_base_path: Option<String>,
 
-    /// Header in which `OpenAI`'s server gets the key [default: `AWF_OPENAI_AUTH_HEADER`, else
+    /// Header in which OpenAI's server gets the key [default: `AWF_OPENAI_AUTH_HEADER`, else
     /// authorization]
     #[arg(long, value_name = "HEADER", help_heading = API)]
     pub openai_api_auth_header: Option<String>,
@@ -281,7 +281,7 @@ pub struct ApiArgs {
     #[arg(long, value_name = "HEADER", help_heading = API)]
     pub anthropic_api_auth_header: Option<String>,
 
-    /// Variable with the URL of `OpenAI`'s server, https only
+    /// Variable with the URL of OpenAI's server, https only
     #[arg(long, value_name = "NAME", help_heading = API)]
     pub openai_base_url_env: Option<String>,
 }

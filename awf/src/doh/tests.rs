@@ -1,7 +1,10 @@
 //! The resolver against a real server: TLS, HTTP/2 and DNS, on loopback.
 
 use std::convert::Infallible;
+use std::fs::File;
+use std::io::Write as _;
 use std::net::Ipv6Addr;
+use std::os::fd::IntoRawFd as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -14,6 +17,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request as HttpRequest, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsAcceptor;
@@ -40,9 +44,10 @@ async fn server(manner: Manner, names: &[&str]) -> (Doh, Resolver) {
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
-    let number = format!("{}-{:p}", std::process::id(), &raw const key);
-    let bundle: PathBuf = std::env::temp_dir().join(format!("awf-doh-{number}.pem"));
-    std::fs::write(&bundle, certificate.pem()).unwrap();
+    // In memory, as long as the process lives: nothing is left behind.
+    let mut file = File::from(memfd_create("bundle", MFdFlags::empty()).unwrap());
+    file.write_all(certificate.pem().as_bytes()).unwrap();
+    let bundle = PathBuf::from(format!("/proc/self/fd/{}", file.into_raw_fd()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -162,8 +162,10 @@ impl Host {
             squid: machine::squid(&caller.search_path),
             bash: machine::bash(),
             resolvers,
-            tmp: machine::absolute_variable(&caller.env, "TMPDIR")
-                .unwrap_or_else(|| PathBuf::from("/tmp")),
+            tmp: real(
+                machine::absolute_variable(&caller.env, "TMPDIR")
+                    .unwrap_or_else(|| PathBuf::from("/tmp")),
+            ),
             workspace: machine::absolute_variable(&caller.env, "GITHUB_WORKSPACE")
                 .unwrap_or_else(|| caller.cwd.clone()),
             overlay: machine::overlay(),
@@ -233,6 +235,11 @@ fn agent_identity(caller: &Caller, passwd: &str) -> AgentIdentity {
     let gid = caller.gid.max(FIRST_ORDINARY_ID);
     let user = passwd::by_uid(passwd, uid).map_or_else(|| "runner".to_owned(), |entry| entry.name);
     AgentIdentity { uid, gid, user, home: caller.home.clone() }
+}
+
+/// The path without links, if it is there.
+fn real(path: PathBuf) -> PathBuf {
+    std::fs::canonicalize(&path).unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::logs;
+use super::logs::{self, Held};
 use super::service::Account;
 use crate::enforce::Cgroup;
 use crate::exit::Exit;
@@ -130,18 +130,16 @@ impl<'a> Diagnostics<'a> {
         self.seen.push((name.to_owned(), text));
     }
 
-    fn directory(&self) -> std::path::PathBuf {
-        self.plan.paths.audit.join("diagnostics")
-    }
-
     fn write(&self) -> Result<()> {
-        let (directory, owner) = (self.directory(), self.plan.owner);
-        let place = || format!("make {}", directory.display());
+        let (audit, owner) = (&self.plan.paths.audit, self.plan.owner);
+        let place = || format!("make diagnostics in {}", audit.display());
+        let held = Held::open(audit).with_context(place)?;
+        let directory = held.path().join("diagnostics");
         match DirBuilder::new().mode(0o755).create(&directory) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let is_directory =
                     fs::symlink_metadata(&directory).is_ok_and(|facts| facts.is_dir());
-                ensure!(is_directory, "{} is not a directory", directory.display());
+                ensure!(is_directory, "diagnostics in {} is not a directory", audit.display());
             }
             made => made.with_context(place)?,
         }

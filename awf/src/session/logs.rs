@@ -4,12 +4,14 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{
-    DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, lchown,
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, lchown,
 };
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::{Gid, Uid, chown};
 use serde::{Deserialize, Serialize};
 
@@ -106,12 +108,8 @@ impl Leaving {
     /// removed. What a user has put into it stays.
     pub(super) fn leave(&self) {
         let paths = &self.paths;
-        // By its name: whatever else is there is not awf's.
         let usage = paths.logs.join(USAGE);
-        for path in usage.parent().into_iter().chain([&*usage]) {
-            let _gone = lchown(path, Some(self.owner.0), Some(self.owner.1)).is_err();
-        }
-        for directory in [&paths.logs, &paths.audit] {
+        for directory in usage.parent().into_iter().chain([&*paths.logs, &*paths.audit]) {
             if let Err(error) = hand_over(directory, self.owner)
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -231,16 +229,37 @@ fn prove_space(mut record: &File) -> io::Result<()> {
     written
 }
 
+/// A directory that is held open and that no link led to. Where it lies in what the command may write, the command can move
+/// what is above it and put a link to any place of the machine there.
+pub(super) struct Held(OwnedFd);
+
+impl Held {
+    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+        Ok(Self(openat2(AT_FDCWD, directory, how)?))
+    }
+
+    /// The way to it for this process.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
 /// Gives a directory of logs to the user.
 fn hand_over(directory: &Path, owner: (u32, u32)) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
+    let held = Held::open(directory)?;
+    for entry in fs::read_dir(held.path())? {
+        let path = entry?.path();
+        let facts = fs::symlink_metadata(&path)?;
+        // A file with a second name may be another's.
+        if facts.is_dir() || facts.nlink() > 1 {
             continue;
         }
-        lchown(entry.path(), Some(owner.0), Some(owner.1))?;
+        lchown(path, Some(owner.0), Some(owner.1))?;
     }
-    lchown(directory, Some(owner.0), Some(owner.1))
+    fchown(&held.0, Some(owner.0), Some(owner.1))
 }
 
 fn chown_path(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {

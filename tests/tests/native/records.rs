@@ -245,6 +245,39 @@ fn what_a_run_behind_sudo_leaves_belongs_to_the_user() {
     }
 }
 
+/// gh-aw's logs lie in a directory that the command may write, and awf hands them over as root.
+#[test]
+fn the_command_cannot_lead_the_handing_over_to_files_of_others() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let scratch = Scratch::new("led");
+    let shared = scratch.path().join("shared");
+    let victim = scratch.path().join("victim");
+    fs::create_dir_all(shared.join("above")).expect("a directory");
+    fs::create_dir(&victim).expect("a directory");
+    fs::write(victim.join("file"), "of root").expect("a file");
+    for directory in [&shared, &shared.join("above")] {
+        chown(directory, Some(1000), Some(1000)).expect("the user's");
+    }
+    let shown = shared.display();
+    let mut run = Run::new()
+        .caller_variable("SUDO_UID", "1000")
+        .caller_variable("SUDO_GID", "1000")
+        .option("--mount", &format!("{shown}:{shown}:rw"));
+    run.logs = shared.join("above/logs");
+    let line = format!(
+        "cd {shown} && mv above elsewhere && mkdir above && ln -s {} above/logs && echo led",
+        victim.display()
+    );
+    let outcome = run.run(&line);
+    let facts = fs::metadata(victim.join("file")).expect("it is there");
+    assert_eq!((facts.uid(), facts.gid()), (0, 0), "{outcome:#?}");
+    // Either the command could not move what holds the logs, or awf saw that they are not there any more.
+    assert!(
+        !outcome.stdout.contains("led") || outcome.stderr.contains("hand over"),
+        "{outcome:#?}"
+    );
+}
+
 #[test]
 fn the_audited_configuration_does_not_give_the_key_away() {
     let left = Left::by(&[]);

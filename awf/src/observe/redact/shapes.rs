@@ -9,7 +9,8 @@ use regex::{Captures, Regex};
 
 use super::{REDACTED, names};
 
-/// Tokens that are told by their beginning: GitHub, GitLab, `OpenAI` and Anthropic, AWS, Google, Slack, npm, Hugging Face,
+/// Tokens that are told by their beginning, more of them than [`crate::policy::credentials`] has: to hide a word too many
+/// costs a reader little, to refuse a request too many costs a run. GitHub, GitLab, `OpenAI` and Anthropic, AWS, Google, Slack, npm, Hugging Face,
 /// JSON Web Tokens, private keys in PEM.
 const TOKENS: &str = r"(?x)
     \b gh[pousr]_ [A-Za-z0-9_]{16,}
