@@ -107,16 +107,12 @@ _awf() {
 
     case "${cmd}" in
         awf)
-            opts="-d -e -v -b -k -h -V --config --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help --version plan predownload config completions man options doctor init hold help"
+            opts="-d -e -v -b -k -h -V --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --config --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help --version plan predownload config completions man options doctor init hold help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --allow-domains)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -290,6 +286,10 @@ _awf() {
                     return 0
                     ;;
                 --agent-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -705,16 +705,12 @@ _awf() {
             return 0
             ;;
         awf__subcmd__plan)
-            opts="-d -e -v -b -k -h --config --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help"
+            opts="-d -e -v -b -k -h --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --config --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --allow-domains)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -888,6 +884,10 @@ _awf() {
                     return 0
                     ;;
                 --agent-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -939,16 +939,12 @@ _awf() {
             return 0
             ;;
         awf__subcmd__predownload)
-            opts="-d -e -v -b -k -h --config --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help"
+            opts="-d -e -v -b -k -h --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --config --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --allow-domains)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1122,6 +1118,10 @@ _awf() {
                     return 0
                     ;;
                 --agent-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

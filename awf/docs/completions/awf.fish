@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_awf_global_optspecs
-    string join \n config= d/allow-domains= allow-domains-file= block-domains= block-domains-file= ruleset-file= dns-servers= dns-over-https= upstream-proxy= ssl-bump allow-urls= enable-dlp enable-host-access allow-host-ports= allow-host-service-ports= topology-attach= e/env= env-all env-file= exclude-env= openai-api-target= anthropic-api-target= copilot-api-target= gemini-api-target= vertex-api-target= openai-api-base-path= anthropic-api-base-path= gemini-api-base-path= vertex-api-base-path= openai-api-auth-header= anthropic-api-auth-header= openai-base-url-env= rate-limit-rpm= rate-limit-rph= rate-limit-bytes-pm= no-rate-limit max-cache-misses= max-permission-denied= enable-token-steering max-model-multiplier= max-model-multiplier-cap= v/mount= container-workdir= work-dir= memory-limit= cpu-limit= pids-limit= agent-timeout= tty runtime= profile= docker-host= agent-image= image-registry= image-tag= b/build-local skip-pull k/keep-containers log-level= proxy-logs-dir= audit-dir= session-state-dir= diagnostic-logs h/help V/version
+    string join \n d/allow-domains= allow-domains-file= block-domains= block-domains-file= ruleset-file= dns-servers= dns-over-https= upstream-proxy= ssl-bump allow-urls= enable-dlp enable-host-access allow-host-ports= allow-host-service-ports= topology-attach= e/env= env-all env-file= exclude-env= openai-api-target= anthropic-api-target= copilot-api-target= gemini-api-target= vertex-api-target= openai-api-base-path= anthropic-api-base-path= gemini-api-base-path= vertex-api-base-path= openai-api-auth-header= anthropic-api-auth-header= openai-base-url-env= rate-limit-rpm= rate-limit-rph= rate-limit-bytes-pm= no-rate-limit max-cache-misses= max-permission-denied= enable-token-steering max-model-multiplier= max-model-multiplier-cap= v/mount= container-workdir= work-dir= memory-limit= cpu-limit= pids-limit= agent-timeout= tty config= runtime= profile= docker-host= agent-image= image-registry= image-tag= b/build-local skip-pull k/keep-containers log-level= proxy-logs-dir= audit-dir= session-state-dir= diagnostic-logs h/help V/version
 end
 
 function __fish_awf_needs_command
@@ -24,7 +24,6 @@ function __fish_awf_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c awf -n "__fish_awf_needs_command" -l config -d 'File with values for options that are not on the command line, in YAML or JSON; - is standard input. See `awf config schema`' -r
 complete -c awf -n "__fish_awf_needs_command" -s d -l allow-domains -d 'Domains that may be reached, separated by commas: `example.com` with its subdomains, `=example.com` without them, `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any, nothing can be reached' -r
 complete -c awf -n "__fish_awf_needs_command" -l allow-domains-file -d 'File with more of them, one or several a line, `#` starts a comment' -r
 complete -c awf -n "__fish_awf_needs_command" -l block-domains -d 'Domains that must not be reached, whatever is allowed' -r
@@ -45,13 +44,13 @@ complete -c awf -n "__fish_awf_needs_command" -l anthropic-api-target -d 'Server
 complete -c awf -n "__fish_awf_needs_command" -l copilot-api-target -d 'Server that gets the token of `COPILOT_GITHUB_TOKEN`, or the key of `COPILOT_PROVIDER_API_KEY` [default: `COPILOT_API_TARGET`, else the one that belongs to `GITHUB_SERVER_URL` or `COPILOT_PROVIDER_BASE_URL`]' -r
 complete -c awf -n "__fish_awf_needs_command" -l gemini-api-target -d 'Server that gets the key of `GEMINI_API_KEY` [default: `GEMINI_API_TARGET`, else generativelanguage.googleapis.com]' -r
 complete -c awf -n "__fish_awf_needs_command" -l vertex-api-target -d 'Server that gets the key of `GOOGLE_API_KEY` [default: `VERTEX_API_TARGET`, else aiplatform.googleapis.com]' -r
-complete -c awf -n "__fish_awf_needs_command" -l openai-api-base-path -d 'What goes before the path of each request to `OpenAI`\'s server [default: `OPENAI_API_BASE_PATH`, else /v1 for api.openai.com and nothing for others]' -r
+complete -c awf -n "__fish_awf_needs_command" -l openai-api-base-path -d 'What goes before the path of each request to OpenAI\'s server [default: `OPENAI_API_BASE_PATH`, else /v1 for api.openai.com and nothing for others]' -r
 complete -c awf -n "__fish_awf_needs_command" -l anthropic-api-base-path -d 'Likewise for Anthropic\'s [default: `ANTHROPIC_API_BASE_PATH`, else nothing]' -r
 complete -c awf -n "__fish_awf_needs_command" -l gemini-api-base-path -d 'Likewise for Gemini\'s [default: `GEMINI_API_BASE_PATH`, else nothing]' -r
 complete -c awf -n "__fish_awf_needs_command" -l vertex-api-base-path -d 'Likewise for Vertex\'s [default: `VERTEX_API_BASE_PATH`, else nothing]' -r
-complete -c awf -n "__fish_awf_needs_command" -l openai-api-auth-header -d 'Header in which `OpenAI`\'s server gets the key [default: `AWF_OPENAI_AUTH_HEADER`, else authorization]' -r
+complete -c awf -n "__fish_awf_needs_command" -l openai-api-auth-header -d 'Header in which OpenAI\'s server gets the key [default: `AWF_OPENAI_AUTH_HEADER`, else authorization]' -r
 complete -c awf -n "__fish_awf_needs_command" -l anthropic-api-auth-header -d 'Likewise for Anthropic\'s [default: `AWF_ANTHROPIC_AUTH_HEADER`, else x-api-key]' -r
-complete -c awf -n "__fish_awf_needs_command" -l openai-base-url-env -d 'Variable with the URL of `OpenAI`\'s server, https only' -r
+complete -c awf -n "__fish_awf_needs_command" -l openai-base-url-env -d 'Variable with the URL of OpenAI\'s server, https only' -r
 complete -c awf -n "__fish_awf_needs_command" -l rate-limit-rpm -d 'Requests a minute to each provider [default: none, 600 if another rate is given]' -r
 complete -c awf -n "__fish_awf_needs_command" -l rate-limit-rph -d 'Requests an hour to each provider [default: none, 10000 if another rate is given]' -r
 complete -c awf -n "__fish_awf_needs_command" -l rate-limit-bytes-pm -d 'Bytes of requests a minute to each provider [default: none, 52428800 if another rate is given]' -r
@@ -66,6 +65,7 @@ complete -c awf -n "__fish_awf_needs_command" -l memory-limit -d 'Memory for the
 complete -c awf -n "__fish_awf_needs_command" -l cpu-limit -d 'Processors for the command, such as 1.5 [default: all]' -r
 complete -c awf -n "__fish_awf_needs_command" -l pids-limit -d 'Number of processes and threads for the command [default: 1000]' -r
 complete -c awf -n "__fish_awf_needs_command" -l agent-timeout -d 'Stop the command after so many minutes and end with code 124 [default: never]' -r
+complete -c awf -n "__fish_awf_needs_command" -l config -d 'File with values for options that are not on the command line, in YAML or JSON; - is standard input. See `awf config schema`' -r
 complete -c awf -n "__fish_awf_needs_command" -l runtime -d 'What the sandbox is made with: auto, docker or native [default: auto]' -r
 complete -c awf -n "__fish_awf_needs_command" -l profile -d 'How much of the kernel must stand behind the sandbox: full (with LSM programs, or no run), hardened (without them) or auto, the most that the kernel gives [default: auto]' -r
 complete -c awf -n "__fish_awf_needs_command" -l docker-host -d 'Docker daemon on this machine: `unix:///PATH` or `tcp://127.0.0.1:PORT` [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]' -r
@@ -99,7 +99,6 @@ complete -c awf -n "__fish_awf_needs_command" -a "doctor" -d 'Say what a run nee
 complete -c awf -n "__fish_awf_needs_command" -a "init" -d 'First process inside the sandbox; started by awf itself'
 complete -c awf -n "__fish_awf_needs_command" -a "hold" -d 'First process of the proxy\'s container; started by awf itself'
 complete -c awf -n "__fish_awf_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c awf -n "__fish_awf_using_subcommand plan" -l config -d 'File with values for options that are not on the command line, in YAML or JSON; - is standard input. See `awf config schema`' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -s d -l allow-domains -d 'Domains that may be reached, separated by commas: `example.com` with its subdomains, `=example.com` without them, `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any, nothing can be reached' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l allow-domains-file -d 'File with more of them, one or several a line, `#` starts a comment' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l block-domains -d 'Domains that must not be reached, whatever is allowed' -r
@@ -120,13 +119,13 @@ complete -c awf -n "__fish_awf_using_subcommand plan" -l anthropic-api-target -d
 complete -c awf -n "__fish_awf_using_subcommand plan" -l copilot-api-target -d 'Server that gets the token of `COPILOT_GITHUB_TOKEN`, or the key of `COPILOT_PROVIDER_API_KEY` [default: `COPILOT_API_TARGET`, else the one that belongs to `GITHUB_SERVER_URL` or `COPILOT_PROVIDER_BASE_URL`]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l gemini-api-target -d 'Server that gets the key of `GEMINI_API_KEY` [default: `GEMINI_API_TARGET`, else generativelanguage.googleapis.com]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l vertex-api-target -d 'Server that gets the key of `GOOGLE_API_KEY` [default: `VERTEX_API_TARGET`, else aiplatform.googleapis.com]' -r
-complete -c awf -n "__fish_awf_using_subcommand plan" -l openai-api-base-path -d 'What goes before the path of each request to `OpenAI`\'s server [default: `OPENAI_API_BASE_PATH`, else /v1 for api.openai.com and nothing for others]' -r
+complete -c awf -n "__fish_awf_using_subcommand plan" -l openai-api-base-path -d 'What goes before the path of each request to OpenAI\'s server [default: `OPENAI_API_BASE_PATH`, else /v1 for api.openai.com and nothing for others]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l anthropic-api-base-path -d 'Likewise for Anthropic\'s [default: `ANTHROPIC_API_BASE_PATH`, else nothing]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l gemini-api-base-path -d 'Likewise for Gemini\'s [default: `GEMINI_API_BASE_PATH`, else nothing]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l vertex-api-base-path -d 'Likewise for Vertex\'s [default: `VERTEX_API_BASE_PATH`, else nothing]' -r
-complete -c awf -n "__fish_awf_using_subcommand plan" -l openai-api-auth-header -d 'Header in which `OpenAI`\'s server gets the key [default: `AWF_OPENAI_AUTH_HEADER`, else authorization]' -r
+complete -c awf -n "__fish_awf_using_subcommand plan" -l openai-api-auth-header -d 'Header in which OpenAI\'s server gets the key [default: `AWF_OPENAI_AUTH_HEADER`, else authorization]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l anthropic-api-auth-header -d 'Likewise for Anthropic\'s [default: `AWF_ANTHROPIC_AUTH_HEADER`, else x-api-key]' -r
-complete -c awf -n "__fish_awf_using_subcommand plan" -l openai-base-url-env -d 'Variable with the URL of `OpenAI`\'s server, https only' -r
+complete -c awf -n "__fish_awf_using_subcommand plan" -l openai-base-url-env -d 'Variable with the URL of OpenAI\'s server, https only' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l rate-limit-rpm -d 'Requests a minute to each provider [default: none, 600 if another rate is given]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l rate-limit-rph -d 'Requests an hour to each provider [default: none, 10000 if another rate is given]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l rate-limit-bytes-pm -d 'Bytes of requests a minute to each provider [default: none, 52428800 if another rate is given]' -r
@@ -141,6 +140,7 @@ complete -c awf -n "__fish_awf_using_subcommand plan" -l memory-limit -d 'Memory
 complete -c awf -n "__fish_awf_using_subcommand plan" -l cpu-limit -d 'Processors for the command, such as 1.5 [default: all]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l pids-limit -d 'Number of processes and threads for the command [default: 1000]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l agent-timeout -d 'Stop the command after so many minutes and end with code 124 [default: never]' -r
+complete -c awf -n "__fish_awf_using_subcommand plan" -l config -d 'File with values for options that are not on the command line, in YAML or JSON; - is standard input. See `awf config schema`' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l runtime -d 'What the sandbox is made with: auto, docker or native [default: auto]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l profile -d 'How much of the kernel must stand behind the sandbox: full (with LSM programs, or no run), hardened (without them) or auto, the most that the kernel gives [default: auto]' -r
 complete -c awf -n "__fish_awf_using_subcommand plan" -l docker-host -d 'Docker daemon on this machine: `unix:///PATH` or `tcp://127.0.0.1:PORT` [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]' -r
@@ -163,7 +163,6 @@ complete -c awf -n "__fish_awf_using_subcommand plan" -l skip-pull -d 'Pull no i
 complete -c awf -n "__fish_awf_using_subcommand plan" -s k -l keep-containers -d 'Leave the sandbox and its files in place after the run'
 complete -c awf -n "__fish_awf_using_subcommand plan" -l diagnostic-logs -d 'Leave what helps to find a fault in the audit directory if the command fails: messages of the proxy, mounts, state of the containers'
 complete -c awf -n "__fish_awf_using_subcommand plan" -s h -l help -d 'Print help'
-complete -c awf -n "__fish_awf_using_subcommand predownload" -l config -d 'File with values for options that are not on the command line, in YAML or JSON; - is standard input. See `awf config schema`' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -s d -l allow-domains -d 'Domains that may be reached, separated by commas: `example.com` with its subdomains, `=example.com` without them, `*.example.com`, `http://` or `https://` before a name for one protocol only. Without any, nothing can be reached' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l allow-domains-file -d 'File with more of them, one or several a line, `#` starts a comment' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l block-domains -d 'Domains that must not be reached, whatever is allowed' -r
@@ -184,13 +183,13 @@ complete -c awf -n "__fish_awf_using_subcommand predownload" -l anthropic-api-ta
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l copilot-api-target -d 'Server that gets the token of `COPILOT_GITHUB_TOKEN`, or the key of `COPILOT_PROVIDER_API_KEY` [default: `COPILOT_API_TARGET`, else the one that belongs to `GITHUB_SERVER_URL` or `COPILOT_PROVIDER_BASE_URL`]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l gemini-api-target -d 'Server that gets the key of `GEMINI_API_KEY` [default: `GEMINI_API_TARGET`, else generativelanguage.googleapis.com]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l vertex-api-target -d 'Server that gets the key of `GOOGLE_API_KEY` [default: `VERTEX_API_TARGET`, else aiplatform.googleapis.com]' -r
-complete -c awf -n "__fish_awf_using_subcommand predownload" -l openai-api-base-path -d 'What goes before the path of each request to `OpenAI`\'s server [default: `OPENAI_API_BASE_PATH`, else /v1 for api.openai.com and nothing for others]' -r
+complete -c awf -n "__fish_awf_using_subcommand predownload" -l openai-api-base-path -d 'What goes before the path of each request to OpenAI\'s server [default: `OPENAI_API_BASE_PATH`, else /v1 for api.openai.com and nothing for others]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l anthropic-api-base-path -d 'Likewise for Anthropic\'s [default: `ANTHROPIC_API_BASE_PATH`, else nothing]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l gemini-api-base-path -d 'Likewise for Gemini\'s [default: `GEMINI_API_BASE_PATH`, else nothing]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l vertex-api-base-path -d 'Likewise for Vertex\'s [default: `VERTEX_API_BASE_PATH`, else nothing]' -r
-complete -c awf -n "__fish_awf_using_subcommand predownload" -l openai-api-auth-header -d 'Header in which `OpenAI`\'s server gets the key [default: `AWF_OPENAI_AUTH_HEADER`, else authorization]' -r
+complete -c awf -n "__fish_awf_using_subcommand predownload" -l openai-api-auth-header -d 'Header in which OpenAI\'s server gets the key [default: `AWF_OPENAI_AUTH_HEADER`, else authorization]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l anthropic-api-auth-header -d 'Likewise for Anthropic\'s [default: `AWF_ANTHROPIC_AUTH_HEADER`, else x-api-key]' -r
-complete -c awf -n "__fish_awf_using_subcommand predownload" -l openai-base-url-env -d 'Variable with the URL of `OpenAI`\'s server, https only' -r
+complete -c awf -n "__fish_awf_using_subcommand predownload" -l openai-base-url-env -d 'Variable with the URL of OpenAI\'s server, https only' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l rate-limit-rpm -d 'Requests a minute to each provider [default: none, 600 if another rate is given]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l rate-limit-rph -d 'Requests an hour to each provider [default: none, 10000 if another rate is given]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l rate-limit-bytes-pm -d 'Bytes of requests a minute to each provider [default: none, 52428800 if another rate is given]' -r
@@ -205,6 +204,7 @@ complete -c awf -n "__fish_awf_using_subcommand predownload" -l memory-limit -d 
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l cpu-limit -d 'Processors for the command, such as 1.5 [default: all]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l pids-limit -d 'Number of processes and threads for the command [default: 1000]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l agent-timeout -d 'Stop the command after so many minutes and end with code 124 [default: never]' -r
+complete -c awf -n "__fish_awf_using_subcommand predownload" -l config -d 'File with values for options that are not on the command line, in YAML or JSON; - is standard input. See `awf config schema`' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l runtime -d 'What the sandbox is made with: auto, docker or native [default: auto]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l profile -d 'How much of the kernel must stand behind the sandbox: full (with LSM programs, or no run), hardened (without them) or auto, the most that the kernel gives [default: auto]' -r
 complete -c awf -n "__fish_awf_using_subcommand predownload" -l docker-host -d 'Docker daemon on this machine: `unix:///PATH` or `tcp://127.0.0.1:PORT` [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]' -r

@@ -63,7 +63,7 @@ fn real(path: &Path) -> PathBuf {
     existing.map_or_else(
         || path.to_owned(),
         |(above, real)| {
-            let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
+            let rest = path.strip_prefix(above).unwrap_or_else(|_foreign| Path::new(""));
             real.components().chain(rest.components()).collect()
         },
     )
