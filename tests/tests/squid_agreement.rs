@@ -526,7 +526,8 @@ fn near(dice: &mut Dice, entries: &[String]) -> String {
     // No colon and no bracket: with them Squid reads, and judges, another host than what is written.
     const ODD: &str = "!\"#$%&'()*+,-./;<=>?@\\^_`{|}~ \t\u{7f}\u{e9}\u{3002}\u{ff0e}";
     let entry = &entries[dice.below(entries.len())];
-    let entry = entry.trim_start_matches("http://").trim_start_matches("https://");
+    let entry =
+        entry.trim_start_matches('=').trim_start_matches("http://").trim_start_matches("https://");
     let mut host = entry.replace('*', dice.pick(&["", "a", "a.b", "a_b", "-"]));
     match dice.below(6) {
         0 | 1 => {
