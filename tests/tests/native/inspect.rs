@@ -273,6 +273,7 @@ fn streams_and_web_sockets_pass_as_they_come() {
 
 #[test]
 fn large_bodies_pass_complete_and_counted_both_ways() {
+    let _alone = crate::stage::heavy();
     for version in ["--http1.1", "--http2"] {
         let down = format!(
             "curl -sS {version} -o /dev/null -w '%{{size_download}}' https://files.test/pattern/104857600"
@@ -303,6 +304,7 @@ fn keys_below(directory: &Path) -> String {
 
 #[test]
 fn the_authoritys_key_is_in_no_file() {
+    let _alone = crate::stage::heavy();
     let run = bumped("api.example.com");
     // Only what is new and small: machines have old keys, and large files.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");

@@ -17,6 +17,7 @@ fn line() -> String {
 
 #[test]
 fn twenty_runs_with_twenty_policies_do_not_disturb_each_other() {
+    let _alone = crate::stage::heavy();
     let alone = Run::allowing("n7.bulk.test").run(&line()).succeeded();
     assert_eq!(alone.stdout, "7 ");
     let shape = |outcome: &awf_tests::Outcome| {

@@ -6,11 +6,19 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use awf_tests::{Scratch, awf, lab, runtime_options};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+/// Those that take the whole machine take it one after the other: a daemon that is asked for twenty containers beside
+/// gigabytes in TLS does not answer in time.
+pub(crate) fn heavy() -> MutexGuard<'static, ()> {
+    static HEAVY: Mutex<()> = Mutex::new(());
+    HEAVY.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The interpreter of the distribution, not a version manager's.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
