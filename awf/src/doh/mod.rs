@@ -13,16 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use hickory_proto::op::{Header, Message, MessageType, Query, ResponseCode};
+use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, RecordType};
-use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::doors::name::{MAX_MESSAGE, Request, read_message, reply, text_of};
+use crate::doors::name::{MAX_MESSAGE, Request, read_message, text_of};
 use crate::plan::outward::Doh;
 use client::Client;
 
@@ -150,23 +149,18 @@ impl Resolver {
 
     /// The answer to one message; `None` if it is no question.
     async fn answer(&self, packet: &[u8], by_datagram: bool) -> Option<Vec<u8>> {
-        let mut decoder = BinDecoder::new(packet);
-        let header = Header::read(&mut decoder).ok()?;
-        if header.metadata.message_type == MessageType::Response {
-            return None;
-        }
-        let request = match Request::read(&header, &mut decoder) {
+        let request = match Request::read(packet) {
             Ok(request) => request,
-            Err(code) => return reply(&header.metadata, code).to_vec().ok(),
+            Err(complaint) => return complaint,
         };
         let message = match self.resolve(&request.query).await {
             Ok(found) => {
-                let mut message = request.reply(&header.metadata, found.metadata.response_code);
+                let mut message = request.reply(found.metadata.response_code);
                 message.answers = found.answers;
                 message.authorities = found.authorities;
                 message
             }
-            Err(code) => request.reply(&header.metadata, code),
+            Err(code) => request.reply(code),
         };
         let bytes = message.to_vec().ok()?;
         let room = request.edns.map_or(SMALL, |edns| edns.max_payload().max(SMALL));

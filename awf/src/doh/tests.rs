@@ -8,7 +8,7 @@ use std::os::fd::IntoRawFd as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use hickory_proto::op::OpCode;
+use hickory_proto::op::{MessageType, OpCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record};
 use http_body_util::{BodyExt as _, Full};

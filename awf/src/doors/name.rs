@@ -123,25 +123,19 @@ impl NameDoor {
     }
 
     fn answer_to(&self, client: Option<SocketAddr>, packet: &[u8]) -> Option<Vec<u8>> {
-        let mut decoder = BinDecoder::new(packet);
-        let header = Header::read(&mut decoder).ok()?;
-        if header.metadata.message_type == MessageType::Response {
-            // Answering answers is how two resolvers keep each other busy for ever.
-            return None;
-        }
-        let request = match Request::read(&header, &mut decoder) {
+        let request = match Request::read(packet) {
             Ok(request) => request,
-            Err(code) => return reply(&header.metadata, code).to_vec().ok(),
+            Err(complaint) => return complaint,
         };
         if request.edns.as_ref().is_some_and(|edns| edns.version() != 0) {
-            return request.reply(&header.metadata, ResponseCode::BADVERS).to_vec().ok();
+            return request.reply(ResponseCode::BADVERS).to_vec().ok();
         }
         let name = text_of(request.query.name());
         let shown = name.clone().unwrap_or_else(|| request.query.name().to_ascii());
         let outcome = self.decide(name.as_deref(), &request.query);
         let kind = request.query.query_type();
         (self.on_query)(&Asked { client, name: &shown, kind, outcome: &outcome });
-        request.answer(&header.metadata, &outcome).to_vec().ok()
+        request.answer(&outcome).to_vec().ok()
     }
 
     /// `name` is the question's in lower case without trailing dot, or `None` if it is no text.
@@ -248,16 +242,26 @@ pub(crate) async fn read_message(stream: &mut TcpStream) -> io::Result<Option<Ve
 
 /// A query that can be answered.
 pub(crate) struct Request {
+    asked: Metadata,
     pub(crate) query: Query,
     pub(crate) edns: Option<Edns>,
 }
 
 impl Request {
+    /// Reads one message, or gives what is to be answered to it: nothing to what is no DNS, and nothing to a response, because
+    /// answering answers is how two resolvers keep each other busy for ever.
+    pub(crate) fn read(packet: &[u8]) -> Result<Self, Option<Vec<u8>>> {
+        let mut decoder = BinDecoder::new(packet);
+        let header = Header::read(&mut decoder).or(Err(None))?;
+        if header.metadata.message_type == MessageType::Response {
+            return Err(None);
+        }
+        Self::read_behind(&header, &mut decoder)
+            .map_err(|code| reply(&header.metadata, code).to_vec().ok())
+    }
+
     /// Checks the counts before anything is read: the decoder would reserve memory for them.
-    pub(crate) fn read(
-        header: &Header,
-        decoder: &mut BinDecoder<'_>,
-    ) -> Result<Self, ResponseCode> {
+    fn read_behind(header: &Header, decoder: &mut BinDecoder<'_>) -> Result<Self, ResponseCode> {
         let counts = header.counts;
         if header.metadata.op_code != OpCode::Query {
             return Err(ResponseCode::NotImp);
@@ -269,13 +273,13 @@ impl Request {
         let additionals = usize::from(counts.additionals);
         let (_, edns, _) = Message::read_records(decoder, additionals, true, OpCode::Query)
             .or(Err(ResponseCode::FormErr))?;
-        Ok(Self { query, edns })
+        Ok(Self { asked: header.metadata, query, edns })
     }
 
     /// A reply with the question as it was spelled: some resolvers hide a secret in its case
     /// (0x20).
-    pub(crate) fn reply(&self, asked: &Metadata, code: ResponseCode) -> Message {
-        let mut message = reply(asked, code);
+    pub(crate) fn reply(&self, code: ResponseCode) -> Message {
+        let mut message = reply(&self.asked, code);
         message.add_query(self.query.clone());
         if let Some(edns) = &self.edns {
             let mut own = Edns::new();
@@ -285,7 +289,7 @@ impl Request {
         message
     }
 
-    fn answer(&self, asked: &Metadata, outcome: &Outcome) -> Message {
+    fn answer(&self, outcome: &Outcome) -> Message {
         let (code, data) = match outcome {
             Outcome::Synthetic(address) | Outcome::Host(address) => {
                 (ResponseCode::NoError, Some(RData::A(A(*address))))
@@ -299,7 +303,7 @@ impl Request {
             Outcome::Exhausted => (ResponseCode::ServFail, None),
             Outcome::Refused => (ResponseCode::Refused, None),
         };
-        let mut message = self.reply(asked, code);
+        let mut message = self.reply(code);
         match (outcome, data) {
             (_, Some(data)) => {
                 message.add_answer(Record::from_rdata(self.query.name().clone(), TTL_S, data));
@@ -313,7 +317,7 @@ impl Request {
     }
 }
 
-pub(crate) fn reply(asked: &Metadata, code: ResponseCode) -> Message {
+fn reply(asked: &Metadata, code: ResponseCode) -> Message {
     let mut message = Message::response(asked.id, asked.op_code);
     message.metadata = Metadata::response_from_request(asked);
     message.metadata.recursion_available = true;
