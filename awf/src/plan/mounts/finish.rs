@@ -153,33 +153,7 @@ mod tests {
     }
 
     fn facts() -> Facts<'static> {
-        Facts {
-            home: Path::new("/home/me"),
-            told_home: Path::new("/home/me"),
-            user: "me",
-            workspace: Path::new("/w"),
-            uid: 1000,
-            caller_uid: 1000,
-            gid: 1000,
-            hostname: "agent",
-            hosts: "",
-            resolv_conf: "",
-            passwd: "",
-            group: "",
-            tool_cache: None,
-            binaries: None,
-            session: None,
-            custom: &[],
-            allow_write: None,
-            redacted: &[],
-            secrets: &[],
-            hide: &[],
-            scratch: Path::new("/s"),
-            run: "r",
-            mount_points: &[],
-            sockets_guarded: false,
-            gemini: false,
-        }
+        Facts { workspace: Path::new("/w"), ..Facts::sample() }
     }
 
     /// Everything is there but what is called missing, and nothing is a link but what is called so.

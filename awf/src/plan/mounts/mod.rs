@@ -392,36 +392,43 @@ mod tests {
 
     const PASSWD: &str = "root:x:0:0::/root:/bin/bash\nme:x:1000:1000::/home/me:/bin/bash\n";
 
+    impl Facts<'static> {
+        /// Those of one user at work, for tests.
+        pub(super) fn sample() -> Self {
+            Self {
+                home: Path::new("/home/me"),
+                told_home: Path::new("/home/me"),
+                user: "runner",
+                workspace: Path::new("/home/me/project"),
+                uid: 1000,
+                caller_uid: 1000,
+                gid: 1000,
+                hostname: "agent",
+                hosts: "127.0.0.1 localhost\n",
+                resolv_conf: "nameserver 192.0.2.1\n",
+                passwd: "",
+                group: "me:x:1000:\n",
+                tool_cache: None,
+                binaries: None,
+                session: None,
+                custom: &[],
+                allow_write: None,
+                redacted: &[],
+                secrets: &[],
+                hide: &[],
+                scratch: Path::new("/var/lib/awf/run"),
+                run: "r1",
+                mount_points: &[],
+                sockets_guarded: false,
+                gemini: false,
+            }
+        }
+    }
+
     /// Plan for a merged-usr host on which exactly `there` exists besides the system.
     fn plan<'a>(change: impl FnOnce(&mut Facts<'a>), there: &[&str]) -> Vec<MountOp> {
         let points = ["/", "/proc", "/usr/local", "/data"].map(PathBuf::from).to_vec().leak();
-        let mut facts = Facts {
-            home: Path::new("/home/me"),
-            told_home: Path::new("/home/me"),
-            user: "runner",
-            workspace: Path::new("/home/me/project"),
-            uid: 1000,
-            caller_uid: 1000,
-            gid: 1000,
-            hostname: "agent",
-            hosts: "127.0.0.1 localhost\n",
-            resolv_conf: "nameserver 192.0.2.1\n",
-            passwd: PASSWD,
-            group: "me:x:1000:\n",
-            tool_cache: None,
-            binaries: None,
-            session: None,
-            custom: &[],
-            allow_write: None,
-            redacted: &[],
-            secrets: &[],
-            hide: &[],
-            scratch: Path::new("/var/lib/awf/run"),
-            run: "r1",
-            mount_points: points,
-            sockets_guarded: false,
-            gemini: false,
-        };
+        let mut facts = Facts { mount_points: points, passwd: PASSWD, ..Facts::sample() };
         change(&mut facts);
         let there: Vec<&Path> = there.iter().map(Path::new).collect();
         mounts(&facts, &|path| {
