@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use super::usage::UsageError;
-use crate::host::Caller;
+use crate::host::{self, Caller};
 
 /// File systems of the kernel, which look writable to root.
 const KERNEL: [&str; 2] = ["/proc", "/sys"];
@@ -52,21 +52,9 @@ pub(super) fn writable(
         Ok(facts) if !facts.is_dir() => return Err(refuse("it is not a directory".to_owned())),
         _ => {}
     }
+    // Links are followed once, before the command could change them.
     blocking_parent(&path, caller.euid)
-        .map_or_else(|| Ok(real(&path)), |problem| Err(refuse(problem)))
-}
-
-/// The path without links: they are followed once, before the command could change them.
-fn real(path: &Path) -> PathBuf {
-    let mut ancestors = path.ancestors();
-    let existing = ancestors.find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
-    existing.map_or_else(
-        || path.to_owned(),
-        |(above, real)| {
-            let rest = path.strip_prefix(above).unwrap_or_else(|_foreign| Path::new(""));
-            real.components().chain(rest.components()).collect()
-        },
-    )
+        .map_or_else(|| Ok(host::real(&path)), |problem| Err(refuse(problem)))
 }
 
 /// What keeps awf from writing to `path` or creating it: the nearest directory that exists decides.

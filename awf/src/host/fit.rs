@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::git::{self, Place};
-use super::{Host, Variables, passwd};
+use super::{Host, Variables, passwd, real};
 use crate::cli::files::Identity;
 use crate::cli::{Files, Mount};
 
@@ -53,8 +53,6 @@ impl Host {
             self.tool_cache.clone_from(&files.tool_cache);
         }
         self.tool_programs = self.tool_cache.as_deref().map(programs).unwrap_or_default();
-        // An overlay's layers are found by their real paths.
-        self.session_state = files.session_state.as_deref().map(real);
         let found = git::search(
             &self.places(mounts),
             &self.configurations(),
@@ -130,18 +128,6 @@ fn programs(cache: &Path) -> Vec<PathBuf> {
     found.retain(|path| path.is_dir());
     found.sort();
     found
-}
-
-/// The path without links, as far as it exists.
-fn real(path: &Path) -> PathBuf {
-    let there = path.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
-    there.map_or_else(
-        || path.to_owned(),
-        |(above, real)| {
-            let rest = path.strip_prefix(above).unwrap_or_else(|_outside| Path::new(""));
-            real.join(rest).components().collect()
-        },
-    )
 }
 
 #[cfg(test)]

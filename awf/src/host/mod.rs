@@ -17,9 +17,10 @@ mod network;
 mod passwd;
 mod resolver;
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -119,8 +120,6 @@ pub struct Host {
     pub tool_cache: Option<PathBuf>,
     /// Directories of programs in the tool cache.
     pub tool_programs: Vec<PathBuf>,
-    /// Directory for the state of the agent's session, without links.
-    pub session_state: Option<PathBuf>,
     /// Files with credentials beside other things.
     pub redacted: Vec<git::Redacted>,
     /// Files that are credentials, where they are not known by name.
@@ -163,7 +162,7 @@ impl Host {
             bash: machine::bash(),
             resolvers,
             tmp: real(
-                machine::absolute_variable(&caller.env, "TMPDIR")
+                &machine::absolute_variable(&caller.env, "TMPDIR")
                     .unwrap_or_else(|| PathBuf::from("/tmp")),
             ),
             workspace: machine::absolute_variable(&caller.env, "GITHUB_WORKSPACE")
@@ -174,7 +173,6 @@ impl Host {
             ca_bundle: machine::ca_bundle(),
             tool_cache: machine::tool_cache(&caller),
             tool_programs: Vec::new(),
-            session_state: None,
             redacted: Vec::new(),
             secrets: Vec::new(),
             peers: Vec::new(),
@@ -217,7 +215,6 @@ impl Host {
             ca_bundle: Some("/etc/ssl/certs/ca-certificates.crt".into()),
             tool_cache: None,
             tool_programs: Vec::new(),
-            session_state: None,
             redacted: Vec::new(),
             secrets: Vec::new(),
             peers: Vec::new(),
@@ -237,9 +234,16 @@ fn agent_identity(caller: &Caller, passwd: &str) -> AgentIdentity {
     AgentIdentity { uid, gid, user, home: caller.home.clone() }
 }
 
-/// The path without links, if it is there.
-fn real(path: PathBuf) -> PathBuf {
-    std::fs::canonicalize(&path).unwrap_or(path)
+/// The path without links, as far as it exists.
+pub fn real(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    there.map_or_else(
+        || path.to_owned(),
+        |(above, real)| {
+            let rest = path.strip_prefix(above).unwrap_or_else(|_outside| Path::new(""));
+            real.join(rest).components().collect()
+        },
+    )
 }
 
 #[cfg(test)]

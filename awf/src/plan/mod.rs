@@ -312,7 +312,7 @@ fn agent(
         group: &host.groups,
         tool_cache: host.tool_cache.as_deref(),
         binaries: settings.files.binaries.as_deref(),
-        session: host.session_state.as_deref(),
+        session: paths.session.as_deref(),
         custom: &custom,
         allow_write: settings.files.allow_write.as_deref(),
         redacted: &host.redacted,

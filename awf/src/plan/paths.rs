@@ -75,7 +75,7 @@ impl Paths {
             logs_chosen: settings.proxy_logs_dir.is_some(),
             audit: settings.audit_dir.clone().unwrap_or_else(|| work.join("audit")),
             audit_chosen: settings.audit_dir.is_some(),
-            session: host.session_state.clone(),
+            session: settings.files.session_state.clone(),
             tmp: host.tmp.clone(),
             work_chosen: settings.work_dir.is_some(),
             work,
