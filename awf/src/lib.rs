@@ -39,7 +39,7 @@ use cli::{Args, Request, RuntimeChoice, Settings};
 use enforce::prove;
 use exit::Exit;
 use host::{Caller, DaemonError, Host};
-use observe::audit::{self, Audit};
+use observe::audit::Audit;
 use plan::{Draw, Plan};
 use proxy::Ports;
 
@@ -173,7 +173,7 @@ fn decide(args: &Args, privileged: bool) -> Result<(Plan, Audit)> {
     host.doh = settings.doh.as_ref().map(|it| host::lookup::addresses(&it.host));
     let draw = draw()?;
     let mut plan = Plan::make(&settings, &host, &draw)?;
-    if let (Some(containers), true) = (&mut plan.containers, audit::is_diagnostic(&settings)) {
+    if let (Some(containers), true) = (&mut plan.containers, settings.diagnostic_logs) {
         containers.stay_until_removed();
     }
     let audit = Audit::of(&settings, &host, &plan);

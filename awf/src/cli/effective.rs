@@ -45,11 +45,6 @@ impl Effective {
         Self(given.into_iter().map(row).collect())
     }
 
-    /// What an option without a value comes to.
-    pub fn is_on(&self, option: &str) -> bool {
-        self.0.get(option).is_some_and(|said| said.value == Value::Bool(true))
-    }
-
     /// The value of an option, if anybody gave one.
     pub fn given(&self, option: &str) -> Option<&Value> {
         self.0.get(option).filter(|said| said.from != DEFAULT).map(|said| &said.value)
@@ -147,7 +142,8 @@ mod tests {
         check(&found, "--memory-limit", "6g", "default");
         check(&found, "--docker-host", "unix:///var/run/docker.sock", "default");
         check(&found, "--tty", Value::Null, "default");
-        assert!(found.is_on("--env-all") && !found.is_on("--tty"));
+        assert_eq!(found.given("--env-all"), Some(&Value::Bool(true)));
+        assert_eq!(found.given("--tty"), None);
         assert_eq!(found.given("--memory-limit"), None);
     }
 

@@ -90,6 +90,8 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// Directory of the proxy's logs; `None` means `squid-logs` in the run's directory.
     pub proxy_logs_dir: Option<PathBuf>,
+    /// Whether a run that fails leaves what helps to find the fault.
+    pub diagnostic_logs: bool,
     /// Directory of the audit files; `None` means `audit` in the run's directory.
     pub audit_dir: Option<PathBuf>,
     /// What the sandbox is made with.
@@ -202,6 +204,7 @@ impl Settings {
             keep: args.keep_containers,
             log_level,
             proxy_logs_dir: directory("--proxy-logs-dir", &args.proxy_logs_dir)?,
+            diagnostic_logs: args.diagnostic_logs,
             audit_dir: audit_dir(args, caller)?,
             runtime,
             profile,
@@ -372,6 +375,7 @@ mod tests {
             keep: false,
             log_level: LogLevel::Info,
             proxy_logs_dir: None,
+            diagnostic_logs: false,
             audit_dir: None,
             runtime: RuntimeChoice::Auto,
             profile: ProfileChoice::Auto,

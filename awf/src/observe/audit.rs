@@ -62,13 +62,8 @@ impl Audit {
         if let Some(containers) = &plan.containers {
             files.push(file("image-manifest.json", json(images(containers))));
         }
-        Self { files, redactor, plan: shown, diagnostic: is_diagnostic(settings) }
+        Self { files, redactor, plan: shown, diagnostic: settings.diagnostic_logs }
     }
-}
-
-/// Whether `--diagnostic-logs` was said, on the command line or in the file.
-pub fn is_diagnostic(settings: &Settings) -> bool {
-    settings.effective.is_on("--diagnostic-logs")
 }
 
 /// Whether a file of Squid's configuration says what is allowed or blocked; the others are templates.

@@ -30,8 +30,8 @@ pub fn of(settings: &Settings, plan: &Plan, resolvers: &[String]) -> Value {
         "rules": rules,
         "dangerousPorts": ports,
         "dnsServers": resolvers,
-        "sslBumpEnabled": settings.effective.is_on("--ssl-bump"),
-        "dlpEnabled": settings.effective.is_on("--enable-dlp"),
+        "sslBumpEnabled": settings.inspection.bump,
+        "dlpEnabled": settings.inspection.dlp,
         "hostAccessEnabled": settings.host_access.is_some(),
         "allowHostPorts": settings.effective.given("--allow-host-ports"),
     });
