@@ -11,14 +11,14 @@ use super::usage::UsageError;
 /// One of them, as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegacyOption {
-    /// Name with its dashes.
-    pub name: &'static str,
+    /// Which.
+    pub row: &'static Row,
     /// Its value, for those that take one.
     pub value: Option<String>,
 }
 
 /// What awf answers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// Nothing: it is so anyway.
     Always,
@@ -32,7 +32,7 @@ pub enum Answer {
 }
 
 /// A row of the table.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Row {
     /// Name with its dashes.
     pub name: &'static str,
@@ -184,14 +184,14 @@ impl Answer {
 
 /// Those that were typed.
 pub(super) fn typed(matches: &ArgMatches) -> Vec<LegacyOption> {
-    let value = |row: &Row| {
+    let value = |row: &'static Row| {
         let id = row.name.trim_start_matches('-');
         if row.takes_value {
             let value = matches.try_get_one::<String>(id).ok().flatten()?;
-            Some(LegacyOption { name: row.name, value: Some(value.clone()) })
+            Some(LegacyOption { row, value: Some(value.clone()) })
         } else {
             let said = matches.try_get_one::<bool>(id).ok().flatten().copied().unwrap_or_default();
-            said.then_some(LegacyOption { name: row.name, value: None })
+            said.then_some(LegacyOption { row, value: None })
         }
     };
     TABLE.iter().filter_map(value).collect()
@@ -200,7 +200,7 @@ pub(super) fn typed(matches: &ArgMatches) -> Vec<LegacyOption> {
 /// The row of a name with its dashes.
 pub(super) fn option(name: &str, value: Option<String>) -> Option<LegacyOption> {
     let row = TABLE.iter().find(|row| row.name == name)?;
-    Some(LegacyOption { name: row.name, value })
+    Some(LegacyOption { row, value })
 }
 
 /// Answers them: notices, or the first refusal.
@@ -208,8 +208,8 @@ pub(super) fn settle(
     options: &[LegacyOption],
     notices: &mut Vec<String>,
 ) -> Result<(), UsageError> {
-    for LegacyOption { name, value } in options {
-        let Some(row) = TABLE.iter().find(|row| row.name == *name) else { continue };
+    for LegacyOption { row, value } in options {
+        let name = row.name;
         let value = value.as_deref().unwrap_or_default();
         match row.answer {
             Answer::Always => {}

@@ -4,7 +4,12 @@ use super::super::schema::{File, Topology};
 use super::Filler;
 
 /// Keys that make no difference.
-pub(super) fn unread(file: &File) -> Vec<&'static str> {
+pub(super) fn unread(file: &File) -> impl Iterator<Item = &'static str> {
+    without_effect(file).into_iter().filter_map(|(key, there)| there.then_some(key))
+}
+
+/// Key, and whether it is there.
+fn without_effect(file: &File) -> [(&'static str, bool); 13] {
     let api = &file.api_proxy;
     let images = file.container.images.as_ref();
     [
@@ -20,10 +25,11 @@ pub(super) fn unread(file: &File) -> Vec<&'static str> {
         ("container.images.cliProxy", images.is_some_and(|images| images.cli_proxy.is_some())),
         ("container.images.buildTools", images.is_some_and(|images| images.build_tools.is_some())),
         ("container.images.dohProxy", images.is_some_and(|images| images.doh_proxy.is_some())),
+        (
+            "container.images.dindStaging",
+            images.is_some_and(|images| images.dind_staging.is_some()),
+        ),
     ]
-    .into_iter()
-    .filter_map(|(key, there)| there.then_some(key))
-    .collect()
 }
 
 /// Keys that are not obeyed and whose wish must not get lost.
@@ -104,4 +110,25 @@ fn of_the_machine(file: &File) -> Vec<Refusal> {
         ("enclaves", file.enclaves.is_some(), "awf has one sandbox for each run; leave it out"),
         ("container.images", enclaves, "awf has one sandbox for each run; leave the enclaves' out"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cli::reference;
+
+    #[test]
+    fn what_the_schema_calls_not_read_is_told_and_nothing_else() {
+        let described = reference::leaves();
+        let described: BTreeSet<&str> = described
+            .iter()
+            .filter(|(_key, words)| words.contains("Not read"))
+            .map(|(key, _words)| key.as_str())
+            .collect();
+        let told: BTreeSet<&str> =
+            without_effect(&File::default()).into_iter().map(|(key, _there)| key).collect();
+        assert_eq!(described, told);
+    }
 }

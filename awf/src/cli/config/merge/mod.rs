@@ -92,7 +92,7 @@ impl Filler<'_> {
     /// An option that awf answers in one sentence.
     fn legacy(&mut self, (flag, key): (&str, &str), value: Option<String>) {
         if let Some(option) = legacy::option(flag, value) {
-            self.note(option.name, key);
+            self.note(option.row.name, key);
             self.args.legacy.push(option);
         }
     }
@@ -305,7 +305,7 @@ mod tests {
 
     use super::super::read;
     use super::*;
-    use crate::cli::{Request, parse};
+    use crate::cli::{Request, parse, reference};
 
     fn from_file(text: &str) -> (Args, Vec<String>) {
         filled(Args::default(), text)
@@ -454,7 +454,7 @@ rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPe
         assert!(notices.is_empty(), "{notices:?}");
         let mut line = typed(LINE);
         let names = |args: &Args| -> BTreeSet<&str> {
-            args.legacy.iter().map(|option| option.name).collect()
+            args.legacy.iter().map(|option| option.row.name).collect()
         };
         assert_eq!(names(&file), names(&line));
         for args in [&mut file, &mut line] {
@@ -470,6 +470,14 @@ rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPe
             assert!(place.line > 1, "{option} {place:?}");
         }
         assert_eq!(places["--pids-limit"].to_string(), "container.pidsLimit (c.yml:32)");
+    }
+
+    #[test]
+    fn the_reference_names_the_key_that_fills_an_option_in() {
+        let keys = reference::keys();
+        for (option, place) in from_file(FILE).0.origins.0 {
+            assert_eq!(keys.get(option), Some(&place.key), "{option}");
+        }
     }
 
     #[test]

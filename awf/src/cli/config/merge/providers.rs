@@ -1,6 +1,6 @@
 //! Keys of the API proxy, for [`super`].
 
-use super::super::schema::{ApiProxy, File, Target};
+use super::super::schema::{ApiProxy, File, Targets};
 use super::Filler;
 
 pub(super) fn api_proxy(filler: &mut Filler<'_>, it: &ApiProxy) {
@@ -25,7 +25,10 @@ pub(super) fn api_proxy(filler: &mut Filler<'_>, it: &ApiProxy) {
         |args| &mut args.budgets.max_model_multiplier_cap,
         it.max_model_multiplier_cap.as_ref().map(|number| number.0.to_string()),
     );
-    let targets = it.targets.clone();
+    targets(filler, it.targets.clone());
+}
+
+fn targets(filler: &mut Filler<'_>, targets: Targets) {
     // Antigravity speaks for Gemini, field by field.
     let over = targets.antigravity;
     filler.text(
@@ -38,24 +41,30 @@ pub(super) fn api_proxy(filler: &mut Filler<'_>, it: &ApiProxy) {
         |args| &mut args.api.gemini_api_base_path,
         over.base_path,
     );
+    let (openai, anthropic) = (targets.openai, targets.anthropic);
     hosts_and_paths(
         filler,
-        [targets.openai.clone(), targets.anthropic.clone(), targets.gemini, targets.vertex],
+        [
+            (openai.host, openai.base_path),
+            (anthropic.host, anthropic.base_path),
+            (targets.gemini.host, targets.gemini.base_path),
+            (targets.vertex.host, targets.vertex.base_path),
+        ],
     );
     filler.text(
         ("--openai-api-auth-header", "apiProxy.targets.openai.authHeader"),
         |args| &mut args.api.openai_api_auth_header,
-        targets.openai.auth_header,
+        openai.auth_header,
     );
     filler.text(
         ("--openai-base-url-env", "apiProxy.targets.openai.baseUrlEnv"),
         |args| &mut args.api.openai_base_url_env,
-        targets.openai.base_url_env,
+        openai.base_url_env,
     );
     filler.text(
         ("--anthropic-api-auth-header", "apiProxy.targets.anthropic.authHeader"),
         |args| &mut args.api.anthropic_api_auth_header,
-        targets.anthropic.auth_header,
+        anthropic.auth_header,
     );
     filler.text(
         ("--copilot-api-target", "apiProxy.targets.copilot.host"),
@@ -64,56 +73,59 @@ pub(super) fn api_proxy(filler: &mut Filler<'_>, it: &ApiProxy) {
     );
 }
 
-fn hosts_and_paths(filler: &mut Filler<'_>, targets: [Target; 4]) {
-    let [openai, anthropic, gemini, vertex] = targets;
+/// Host and base path of a server.
+type Server = (Option<String>, Option<String>);
+
+fn hosts_and_paths(filler: &mut Filler<'_>, servers: [Server; 4]) {
+    let [openai, anthropic, gemini, vertex] = servers;
     let mut text = |flag, key, field, value| filler.text((flag, key), field, value);
     text(
         "--openai-api-target",
         "apiProxy.targets.openai.host",
         |args| &mut args.api.openai_api_target,
-        openai.host,
+        openai.0,
     );
     text(
         "--openai-api-base-path",
         "apiProxy.targets.openai.basePath",
         |args| &mut args.api.openai_api_base_path,
-        openai.base_path,
+        openai.1,
     );
     text(
         "--anthropic-api-target",
         "apiProxy.targets.anthropic.host",
         |args| &mut args.api.anthropic_api_target,
-        anthropic.host,
+        anthropic.0,
     );
     text(
         "--anthropic-api-base-path",
         "apiProxy.targets.anthropic.basePath",
         |args| &mut args.api.anthropic_api_base_path,
-        anthropic.base_path,
+        anthropic.1,
     );
     text(
         "--gemini-api-target",
         "apiProxy.targets.gemini.host",
         |args| &mut args.api.gemini_api_target,
-        gemini.host,
+        gemini.0,
     );
     text(
         "--gemini-api-base-path",
         "apiProxy.targets.gemini.basePath",
         |args| &mut args.api.gemini_api_base_path,
-        gemini.base_path,
+        gemini.1,
     );
     text(
         "--vertex-api-target",
         "apiProxy.targets.vertex.host",
         |args| &mut args.api.vertex_api_target,
-        vertex.host,
+        vertex.0,
     );
     text(
         "--vertex-api-base-path",
         "apiProxy.targets.vertex.basePath",
         |args| &mut args.api.vertex_api_base_path,
-        vertex.base_path,
+        vertex.1,
     );
 }
 

@@ -81,9 +81,9 @@ pub struct ApiProxy {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Targets {
     /// `OpenAI`.
-    pub openai: Target,
+    pub openai: OpenAiTarget,
     /// Anthropic.
-    pub anthropic: Target,
+    pub anthropic: AnthropicTarget,
     /// Gemini.
     pub gemini: Target,
     /// Vertex.
@@ -94,7 +94,33 @@ pub struct Targets {
     pub copilot: CopilotTarget,
 }
 
-/// Server of a provider.
+/// Server of `OpenAI`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct OpenAiTarget {
+    /// `--openai-api-target`.
+    pub host: Option<String>,
+    /// `--openai-api-base-path`.
+    pub base_path: Option<String>,
+    /// `--openai-api-auth-header`.
+    pub auth_header: Option<String>,
+    /// `--openai-base-url-env`.
+    pub base_url_env: Option<String>,
+}
+
+/// Server of Anthropic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AnthropicTarget {
+    /// `--anthropic-api-target`.
+    pub host: Option<String>,
+    /// `--anthropic-api-base-path`.
+    pub base_path: Option<String>,
+    /// `--anthropic-api-auth-header`.
+    pub auth_header: Option<String>,
+}
+
+/// Server of another provider, whose name stands above it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Target {
@@ -102,10 +128,6 @@ pub struct Target {
     pub host: Option<String>,
     /// `--<provider>-api-base-path`.
     pub base_path: Option<String>,
-    /// `--<provider>-api-auth-header`, for `OpenAI` and Anthropic.
-    pub auth_header: Option<String>,
-    /// `--openai-base-url-env`, for `OpenAI`.
-    pub base_url_env: Option<String>,
 }
 
 /// Server of Copilot.

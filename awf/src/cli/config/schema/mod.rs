@@ -9,7 +9,9 @@ mod api_proxy;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::api_proxy::{ApiProxy, CopilotTarget, Pricing, Target, Targets};
+pub use self::api_proxy::{
+    AnthropicTarget, ApiProxy, CopilotTarget, OpenAiTarget, Pricing, Target, Targets,
+};
 
 /// Anything, for what is refused or not read.
 pub type Anything = serde_json::Value;
@@ -40,7 +42,7 @@ pub struct File {
     pub logging: Logging,
     /// Rates of the API proxy.
     pub rate_limiting: RateLimiting,
-    /// Which GitHub it is. Not read: the original dropped it, too.
+    /// Which GitHub it is; the original dropped it, too.
     pub platform: Platform,
     /// A daemon that sees other files than awf. Refused.
     pub dind: Option<Anything>,
@@ -179,11 +181,11 @@ pub struct Images {
     pub build_tools: Option<String>,
     /// Not read.
     pub doh_proxy: Option<String>,
-    /// Not read.
+    /// Refused.
     pub enclave_script: Option<String>,
-    /// Not read.
+    /// Refused.
     pub enclave_agent: Option<String>,
-    /// Not read.
+    /// Refused.
     pub enclave_mcp_server: Option<String>,
     /// Not read.
     pub dind_staging: Option<String>,
