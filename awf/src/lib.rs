@@ -11,6 +11,8 @@
 //! 7. [`runtime`]: where things run
 //! 8. [`observe`]: what happened
 //! 9. [`session`]: acquires in order, releases in reverse
+//!
+//! Beside them, [`commands`] reads what runs have left, and [`doctor`] says what a machine lacks.
 
 pub mod cli;
 pub mod host;
@@ -25,6 +27,7 @@ pub mod doh;
 pub mod runtime;
 pub mod observe;
 pub mod session;
+pub mod commands;
 pub mod exit;
 pub mod doctor;
 mod diagnosis;
@@ -92,6 +95,10 @@ fn obey(request: Request) -> Result<Exit> {
         Request::Predownload(args) => predownload(*args),
         Request::CheckConfig(name) => check_config(&name),
         Request::Doctor { json } => examine(json),
+        Request::Read(reading) => {
+            speech::begin(cli::LogLevel::Info, &Caller::inspect()?.env);
+            commands::obey(&reading)
+        }
         Request::Run(args) => {
             let (plan, audit) = decide(&args, true)?;
             let runtime = workers()?;

@@ -14,7 +14,7 @@ use super::local::Figures;
 use super::refusal::Refusal;
 use crate::observe::journal::Journal;
 use crate::observe::processes;
-use crate::observe::record::{Layer, NameSource, ProcessInfo, Record, SCHEMA, Verdict};
+use crate::observe::record::{Layer, NameSource, ProcessInfo, Record, Verdict};
 use crate::plan::addresses;
 use crate::plan::api_proxy::Provider;
 use crate::relay::Tag;
@@ -158,12 +158,9 @@ impl Exchange {
     fn record(&self, outcome: Outcome) -> Record {
         let (sent, received) = self.counters.totals();
         let named = self.target.is_some();
+        let time = self.journal.clock().of_ktime(self.visit.ktime_ns);
         Record {
-            schema: SCHEMA,
-            time: self.journal.clock().of_ktime(self.visit.ktime_ns),
-            run: self.journal.run(),
             verdict: outcome.verdict,
-            layer: outcome.layer,
             rule: outcome.rule.to_owned(),
             reason: outcome.reason.into_owned(),
             process: self.visit.process.clone(),
@@ -172,13 +169,12 @@ impl Exchange {
             port: Some(if named { super::TLS_PORT } else { self.visit.port }),
             name: self.target.clone(),
             name_source: named.then_some(NameSource::Api),
-            method: None,
-            path: None,
             client_port: Some(self.visit.client_port),
             bytes_out: Some(sent),
             bytes_in: Some(received),
             duration_ms: u64::try_from(self.began.elapsed().as_millis()).ok(),
             proxy_status: outcome.status,
+            ..Record::denied(time, self.journal.run(), outcome.layer)
         }
     }
 }

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use super::config;
 use super::legacy;
 use super::options::Args;
+use super::reading::Reading;
 use super::reference;
 use super::usage::{UsageError, presentable};
 use crate::exit;
@@ -32,6 +33,8 @@ pub enum Request {
         /// As JSON.
         json: bool,
     },
+    /// Read what runs have left, or look at those that go on.
+    Read(Box<Reading>),
     /// Be the first process inside the sandbox; in a container, wait at this socket for the loader, which lives as long as
     /// this file is locked.
     Init(Option<(PathBuf, PathBuf)>),
@@ -55,7 +58,7 @@ pub enum Request {
     version,
     override_usage = "awf [options] -- command...\n       awf plan [options] -- command...\n       \
                       awf predownload [options]\n       awf config check FILE | schema\n       awf doctor [--json]\n       \
-                      awf completions SHELL | man",
+                      awf logs | why | learn | report | ps | kill\n       awf completions SHELL | man",
     args_conflicts_with_subcommands = true,
     args_override_self = true
 )]
@@ -90,6 +93,8 @@ enum Verb {
     /// Print the reference of options and keys
     #[command(hide = true)]
     Options,
+    #[command(flatten)]
+    Reading(Reading),
     /// Say what a run needs, whether this machine has it, and the command that helps. Ends with 0 if a run is possible, else
     /// with 1
     Doctor {
@@ -154,6 +159,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, U
         Some(Verb::Completions { shell }) => Ok(Request::Say(reference::completions(shell))),
         Some(Verb::Man) => Ok(Request::Say(reference::manual())),
         Some(Verb::Options) => Ok(Request::Say(reference::options())),
+        Some(Verb::Reading(reading)) => Ok(Request::Read(Box::new(reading))),
         Some(Verb::Doctor { json }) => Ok(Request::Doctor { json }),
         Some(Verb::Init { gate, alive }) => Ok(Request::Init(gate.zip(alive))),
         Some(Verb::Hold { alive, messages, program }) => {

@@ -25,6 +25,7 @@ mod inspection;
 mod limits;
 mod mounts;
 mod one_shot;
+pub mod reading;
 mod reference;
 mod ruleset;
 mod services;

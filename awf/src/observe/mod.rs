@@ -4,6 +4,8 @@
 //! Owns: the record's shape and its file. Must never: change a verdict, block an attempt, or lose one without saying so.
 
 pub mod record;
+pub mod summary;
+pub mod chain;
 pub mod journal;
 pub mod names;
 pub mod kernel;

@@ -19,6 +19,7 @@ pub fn describe_stopped(pid: u32) -> ProcessInfo {
         uid,
         comm: read("comm").map(|comm| comm.trim_end().to_owned()),
         exe: executable(pid),
+        ..ProcessInfo::default()
     }
 }
 
@@ -35,6 +36,7 @@ pub fn describe(process: &Process) -> ProcessInfo {
         uid: Some(process.uid),
         comm: Some(comm),
         exe: executable(process.pid),
+        ..ProcessInfo::default()
     }
 }
 

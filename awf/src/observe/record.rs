@@ -1,17 +1,36 @@
-//! The shape of a line in `egress.jsonl`: one attempt.
+//! The shape of a line in `egress.jsonl`: one attempt, or several that are alike.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::ser::{Formatter, Serializer};
 
 /// Schema of a record. Additions are free; a change of meaning raises the number.
 pub const SCHEMA: &str = "awf-egress/v1";
 
+/// What a line is.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// An attempt: [`Record`].
+    #[default]
+    Attempt,
+    /// The end of the run: [`super::summary::Summary`], the last line but for a signature.
+    Summary,
+    /// The signature of all lines before: [`super::chain::Signature`].
+    Signature,
+}
+
 /// What became of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It reached the destination, or the proxy tried to reach it.
@@ -24,7 +43,9 @@ pub enum Verdict {
 }
 
 /// Where the attempt was judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Layer {
     /// A program on the agent's cgroup.
@@ -44,7 +65,9 @@ pub enum Layer {
 }
 
 /// How the name of a destination was learnt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum NameSource {
     /// The agent resolved it just before.
@@ -62,12 +85,12 @@ pub enum NameSource {
 }
 
 /// The process behind an attempt, as far as it could be told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessInfo {
     /// Process id in the initial pid namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Its parent, if the process still lived when the record was made.
+    /// Its parent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ppid: Option<u32>,
     /// User id in the initial user namespace.
@@ -76,19 +99,43 @@ pub struct ProcessInfo {
     /// Task name, told by the kernel at the attempt itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<String>,
-    /// Path of the executable, if the process still lived when the record was made.
+    /// Path of the executable, as the command sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
+    /// SHA-256 of the executable, if asked for: hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe_sha256: Option<String>,
+    /// Who started it: its parent first, up to the first process of the sandbox or [`awf_common::limits::ANCESTORS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<Ancestor>,
+}
+
+/// A process above one that is on record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ancestor {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Task name.
+    pub comm: String,
 }
 
 /// One attempt. Absent fields do not apply to its kind.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// [`SCHEMA`].
     #[serde(rename = "_schema")]
-    pub schema: &'static str,
+    pub schema: Cow<'static, str>,
+    /// [`Event::Attempt`].
+    #[serde(default)]
+    pub event: Event,
     /// When the attempt was made: RFC 3339, UTC, microseconds.
     pub time: String,
+    /// When the last of them was made, where the record stands for several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// How many attempts it stands for: they are alike in all that a record tells but the time.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: u64,
     /// Id of the run.
     pub run: Arc<str>,
     /// What became of it.
@@ -97,11 +144,23 @@ pub struct Record {
     pub layer: Layer,
     /// Rule that decided: a rule id of the policy, or the kernel's reason.
     pub rule: String,
+    /// Rule that would have denied it, had the run not been in audit mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_deny: Option<String>,
     /// The same for a reader.
     pub reason: String,
     /// The process behind it.
     #[serde(flatten)]
     pub process: ProcessInfo,
+    /// Step of the workflow: job and action, where the caller's environment tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Arc<str>>,
+    /// The kernel's id of the cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<u64>,
+    /// The kernel's id of the socket, unique as long as the machine is up (`SO_COOKIE`, socket(7)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<u64>,
     /// `tcp`, `udp`, `dns`, the refused socket's family and type, or the refused system call.
     pub protocol: String,
     /// Original destination address.
@@ -140,25 +199,29 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record as it stands in the file: one line of printable ASCII and its line feed.
+    /// The record as it stands in the file.
     pub fn to_line(&self) -> serde_json::Result<Vec<u8>> {
-        let mut line = Vec::with_capacity(512);
-        self.serialize(&mut Serializer::with_formatter(&mut line, Printable))?;
-        line.push(b'\n');
-        Ok(line)
+        to_line(self)
     }
 
     /// A denial that is still to be filled in: `Record { rule, .., ..Record::denied(time, run, layer) }`.
     pub fn denied(time: String, run: Arc<str>, layer: Layer) -> Self {
         Self {
-            schema: SCHEMA,
+            schema: SCHEMA.into(),
+            event: Event::Attempt,
             time,
+            until: None,
+            count: 1,
             run,
             verdict: Verdict::Deny,
             layer,
             rule: String::new(),
+            would_deny: None,
             reason: String::new(),
             process: ProcessInfo::default(),
+            step: None,
+            cgroup: None,
+            cookie: None,
             protocol: String::new(),
             address: None,
             port: None,
@@ -173,6 +236,23 @@ impl Record {
             proxy_status: None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_one(count: &u64) -> bool {
+    *count == 1
+}
+
+const fn one() -> u64 {
+    1
+}
+
+/// A value as a line of the file: printable ASCII and its line feed.
+pub fn to_line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut line = Vec::with_capacity(512);
+    value.serialize(&mut Serializer::with_formatter(&mut line, Printable))?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// JSON that a terminal shows as it is, and that every reader splits into the same lines: the agent names its processes, and

@@ -11,7 +11,7 @@ use super::pump::Counters;
 use super::upstream::{Failure, Tag};
 use crate::observe::journal::Journal;
 use crate::observe::processes;
-use crate::observe::record::{Layer, NameSource, ProcessInfo, Record, SCHEMA, Verdict};
+use crate::observe::record::{Layer, NameSource, ProcessInfo, Record, Verdict};
 use crate::policy::Decision;
 
 /// What is known of a connection so far.
@@ -95,12 +95,9 @@ impl Attempt {
     pub(super) fn record(&self, journal: &Journal, ending: Ending) -> Record {
         let totals = self.counters.totals();
         let (name, name_source) = self.name.clone().unzip();
+        let time = journal.clock().of_ktime(self.origin.ktime_ns);
         Record {
-            schema: SCHEMA,
-            time: journal.clock().of_ktime(self.origin.ktime_ns),
-            run: journal.run(),
             verdict: ending.verdict,
-            layer: ending.layer,
             rule: ending.rule,
             reason: ending.reason,
             process: self.process.clone(),
@@ -109,13 +106,12 @@ impl Attempt {
             port: Some(self.port),
             name,
             name_source,
-            method: None,
-            path: None,
             client_port: Some(self.client.port()),
             bytes_out: Some(totals.sent),
             bytes_in: Some(totals.received),
             duration_ms: u64::try_from(self.began.elapsed().as_millis()).ok(),
             proxy_status: ending.status,
+            ..Record::denied(time, journal.run(), ending.layer)
         }
     }
 }

@@ -1,0 +1,11 @@
+//! To be built.
+
+use anyhow::{Result, bail};
+
+use crate::cli::reading::*;
+use crate::exit::Exit;
+
+/// To be built.
+pub fn learn(_args: &LearnArgs) -> Result<Exit> {
+    bail!("not built yet")
+}

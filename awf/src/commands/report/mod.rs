@@ -1,0 +1,11 @@
+//! To be built.
+
+use anyhow::{Result, bail};
+
+use crate::cli::reading::*;
+use crate::exit::Exit;
+
+/// To be built.
+pub fn write(_args: &ReportArgs) -> Result<Exit> {
+    bail!("not built yet")
+}
