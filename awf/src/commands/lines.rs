@@ -79,4 +79,14 @@ mod tests {
         assert_eq!(Line::parse(&text[..text.len() - 3]), Line::Damaged);
         assert_eq!(Line::parse(b"{}"), Line::Damaged);
     }
+
+    #[test]
+    fn every_line_of_the_golden_record_but_the_damaged_one_is_read() {
+        let mut damaged = 0;
+        each(crate::commands::golden::RECORD.as_bytes(), |line| {
+            damaged += u32::from(line == Line::Damaged);
+        })
+        .unwrap();
+        assert_eq!(damaged, 1);
+    }
 }

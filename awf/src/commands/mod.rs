@@ -15,6 +15,9 @@ pub mod source;
 pub mod verify;
 pub mod why;
 
+#[cfg(test)]
+mod golden;
+
 use anyhow::Result;
 
 use crate::cli::reading::{LogsVerb, Reading};
