@@ -2,7 +2,7 @@
 //!
 //! Must never: let a name move the cursor, hide itself or turn the text around it; nor say by colour alone.
 
-use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, StdoutLock};
 
 use anyhow::Result;
 use terminal_size::{Width, terminal_size_of};
@@ -109,25 +109,9 @@ fn wants_colour() -> bool {
 }
 
 /// Standard output for many lines.
-#[derive(Debug)]
-pub struct Out(BufWriter<StdoutLock<'static>>);
-
-impl Out {
-    /// Takes it.
-    pub fn open() -> Self {
-        crate::speech::waiting::end();
-        Self(BufWriter::with_capacity(64 << 10, io::stdout().lock()))
-    }
-
-    /// Writes.
-    pub fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        self.0.write_all(text)
-    }
-
-    /// Lets the reader see what was written.
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
+pub fn out() -> BufWriter<StdoutLock<'static>> {
+    crate::speech::waiting::end();
+    BufWriter::with_capacity(64 << 10, io::stdout().lock())
 }
 
 /// The end of a command that wrote much: a reader that has gone has seen enough.
