@@ -147,11 +147,9 @@ fn table(rows: &[Row], screen: Screen) -> String {
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
             let space = " ".repeat(width - cell.width());
             // Numbers stand below each other by their last digits.
-            line += &if column == 2 || column > 3 {
-                format!("{space}{cell}  ")
-            } else {
-                format!("{cell}{space}  ")
-            };
+            let parts =
+                if column == 2 || column > 3 { [&space, cell, "  "] } else { [cell, &space, "  "] };
+            line += &parts.concat();
         }
         line += &last;
         let line = line.trim_end();

@@ -68,7 +68,7 @@ impl Pretty {
         let room = WHO.saturating_sub(who.width());
         let mut what = format!("{who}{} {}", " ".repeat(room), what(record));
         if record.count != 1 {
-            what += &format!(" \u{d7}{}", record.count);
+            what = format!("{what} \u{d7}{}", record.count);
         }
         let would = record.would_deny.as_ref();
         let would = would.map(|rule| format!(" (otherwise {})", shown(rule))).unwrap_or_default();
@@ -100,11 +100,8 @@ impl Pretty {
             parts.iter().flat_map(|part| wrapped(part, room)).collect()
         };
         let mark = self.screen.painted(colour, &format!("{mark:<5}"));
-        text += &format!("{prefix}{time:<12} {mark} ");
         let below = format!("\n{}", " ".repeat(indent));
-        text += &lines.join(&below);
-        text.push('\n');
-        text
+        format!("{text}{prefix}{time:<12} {mark} {}\n", lines.join(&below))
     }
 
     /// What a file's lines do not say: that there is no end yet, and how many were shown.
@@ -115,7 +112,7 @@ impl Pretty {
             text += &(wrapped(&told, self.screen.columns).join("\n") + "\n");
         }
         if let Some(number) = shown {
-            text += &format!("Shown: {number}\n");
+            text = format!("{text}Shown: {number}\n");
         }
         text
     }
@@ -158,7 +155,7 @@ fn what(record: &Record) -> String {
     };
     let Some(mut place) = place else { return shown(&record.protocol) };
     if let Some(port) = record.port.filter(|port| *port != 0) {
-        place += &format!(":{port}");
+        place = format!("{place}:{port}");
     }
     place += &record.path.as_deref().map(shown).unwrap_or_default();
     match (&record.method, &*record.protocol) {

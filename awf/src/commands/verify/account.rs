@@ -173,16 +173,14 @@ impl Account {
         let counted = BTreeMap::from(attempts(&self.attempts));
         let wrong = different(&said, &counted, end.lost.written)
             .or_else(|| different(&end.rules, &self.rules, end.lost.written));
-        match wrong {
-            Some(wrong) => Finding::fails("totals", &wrong),
-            None => {
+        wrong.map_or_else(
+            || {
                 let Attempts { allow, deny, error } = self.attempts;
-                Finding::holds(
-                    "totals",
-                    &format!("{allow} allowed, {deny} denied, {error} failed, as the end says"),
-                )
-            }
-        }
+                let counts = format!("{allow} allowed, {deny} denied, {error} failed");
+                Finding::holds("totals", &(counts + ", as the end says"))
+            },
+            |wrong| Finding::fails("totals", &wrong),
+        )
     }
 
     fn kernel_finding(&self, end: &Summary) -> Finding {
@@ -266,13 +264,12 @@ fn different(
     let names: BTreeSet<&String> = said.keys().chain(counted.keys()).collect();
     for name in names {
         let (said, counted) = (count(said, name), count(counted, name));
-        match said.checked_sub(counted).and_then(|missing| lost.checked_sub(missing)) {
-            Some(left) => lost = left,
-            None => {
-                let name = crate::commands::shown::shown(name);
-                return Some(format!("{name}: the end says {said}, the lines say {counted}"));
-            }
-        }
+        let Some(left) = said.checked_sub(counted).and_then(|missing| lost.checked_sub(missing))
+        else {
+            let name = crate::commands::shown::shown(name);
+            return Some(format!("{name}: the end says {said}, the lines say {counted}"));
+        };
+        lost = left;
     }
     None
 }

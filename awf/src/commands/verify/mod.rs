@@ -104,17 +104,15 @@ impl Contents {
                 say(&mut text, &finding);
             }
         }
-        text += &match failed {
-            0 => {
-                let mark = screen.painted(Colour::Green, "ok");
-                format!("{mark}: all that the record claims holds\n")
-            }
-            _ => {
-                let mark = screen.painted(Colour::Red, "NOT OK");
-                let verb = if failed == 1 { "does" } else { "do" };
-                format!("{mark}: {failed} of the record's claims {verb} not hold\n")
-            }
+        let end = if failed == 0 {
+            let mark = screen.painted(Colour::Green, "ok");
+            format!("{mark}: all that the record claims holds\n")
+        } else {
+            let mark = screen.painted(Colour::Red, "NOT OK");
+            let verb = if failed == 1 { "does" } else { "do" };
+            format!("{mark}: {failed} of the record's claims {verb} not hold\n")
         };
+        text += &end;
         (text, failed == 0)
     }
 }

@@ -1,7 +1,7 @@
 //! Keys of a record's signature: Ed25519 (RFC 8032), as openssl writes them.
 //!
-//! Owns their notation (PEM: PKCS#8 for the private one, with or without the public one in it; SubjectPublicKeyInfo for the
-//! public one) and the check that a private one is private. Must never show a private key, nor keep its file in memory.
+//! Owns their notation (PEM: PKCS#8 for the private one, with or without the public one in it;
+//! `SubjectPublicKeyInfo` for the public one) and the check that a private one is private. Must never show a private key, nor keep its file in memory.
 
 use std::fmt;
 use std::fs::File;
@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 /// No file with one key is longer.
 const LONGEST: u64 = 16 << 10;
-/// What an Ed25519 SubjectPublicKeyInfo begins with (RFC 8410 section 4, in DER); the 32 bytes of the key follow.
+/// What an Ed25519 `SubjectPublicKeyInfo` begins with (RFC 8410 section 4, in DER); the 32 bytes of the key follow.
 const PUBLIC: [u8; 12] = *b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
 
 /// Why a file gives no key.
@@ -88,8 +88,8 @@ impl SigningKey {
 }
 
 impl fmt::Debug for SigningKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "SigningKey of {}", self.public())
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey of {}", self.public())
     }
 }
 
@@ -127,8 +127,8 @@ impl PublicKey {
 }
 
 impl fmt::Display for PublicKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&STANDARD.encode(self.0))
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&STANDARD.encode(self.0))
     }
 }
 
