@@ -73,7 +73,7 @@ impl Hook {
 
 /// Who an attempt came from.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -149,7 +149,7 @@ impl Identity {
 
 /// One refused attempt.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Refusal {
     /// `CLOCK_MONOTONIC` nanoseconds.
     pub ktime_ns: u64,
