@@ -200,6 +200,16 @@ pub struct Args {
     #[arg(long, help_heading = RUN)]
     pub diagnostic_logs: bool,
 
+    /// Let each line of egress.jsonl cover all lines before, so that `awf logs verify` finds what was
+    /// changed
+    #[arg(long, help_heading = RUN)]
+    pub record_chain: bool,
+
+    /// Sign that chain with the Ed25519 private key (PEM, PKCS#8) in this file, which the command
+    /// does not see; with --record-chain or without
+    #[arg(long, value_name = "FILE", help_heading = RUN)]
+    pub record_key: Option<String>,
+
     /// What the original had and awf answers in one sentence.
     #[arg(skip)]
     #[serde(skip)]

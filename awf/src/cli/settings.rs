@@ -23,6 +23,7 @@ use super::limits::{self, CpuLimit};
 use super::mounts::{self, Mount};
 use super::options::Args;
 use super::origin::Origins;
+use super::record::RecordOptions;
 use super::services::{self, HostAccess};
 use super::upstream::{self, ParentProxy};
 use super::usage::UsageError;
@@ -92,6 +93,8 @@ pub struct Settings {
     pub proxy_logs_dir: Option<PathBuf>,
     /// Whether a run that fails leaves what helps to find the fault.
     pub diagnostic_logs: bool,
+    /// What protects the record of attempts.
+    pub record: RecordOptions,
     /// Directory of the audit files; `None` means `audit` in the run's directory.
     pub audit_dir: Option<PathBuf>,
     /// What the sandbox is made with.
@@ -205,6 +208,7 @@ impl Settings {
             log_level,
             proxy_logs_dir: directory("--proxy-logs-dir", &args.proxy_logs_dir)?,
             diagnostic_logs: args.diagnostic_logs,
+            record: RecordOptions::of(args, caller)?,
             audit_dir: audit_dir(args, caller)?,
             runtime,
             profile,
@@ -376,6 +380,7 @@ mod tests {
             log_level: LogLevel::Info,
             proxy_logs_dir: None,
             diagnostic_logs: false,
+            record: RecordOptions::default(),
             audit_dir: None,
             runtime: RuntimeChoice::Auto,
             profile: ProfileChoice::Auto,

@@ -1,8 +1,27 @@
-//! Where logs and records are found.
+//! Where logs and records are found: runs that go on, `$AWF_LOGS_DIR`, and what earlier runs left among temporary files, in
+//! this order.
+//!
+//! Takes what the user said and the caller's environment, gives [`Source`]s. Must never: be led by what another user put
+//! into a directory that all may write to; what the user names, though, is taken as it is.
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+
+use crate::host::Caller;
+use crate::session::live::{self, Live};
+use crate::session::run_dir::RUNS;
+
+const ACCESS: &str = "access.log";
+const AUDIT: &str = "audit.jsonl";
+const RECORD: &str = "egress.jsonl";
+const MANIFEST: &str = "policy-manifest.json";
+/// Before the number, in the names of directories that runs leave among temporary files.
+const LOGS_LEFT: &str = "squid-logs-";
+/// The same for audit files.
+const AUDIT_LEFT: &str = "awf-audit-";
 
 /// A directory with the logs of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,23 +48,361 @@ pub enum Found {
 impl Source {
     /// Finds what `--source` says, or what is newest.
     pub fn find(said: Option<&str>) -> Result<Self> {
-        match said {
-            Some(said) => Ok(Self { logs: PathBuf::from(said), found: Found::Named }),
-            None => bail!("no logs found; name them with --source"),
-        }
+        Search::new()?.find(said)
+    }
+
+    /// Everything that is found without being named: runs that go on, then `$AWF_LOGS_DIR`, then what earlier runs left;
+    /// the newest first.
+    pub fn all() -> Result<Vec<Self>> {
+        Ok(Search::new()?.all())
     }
 
     /// The record of every attempt.
     pub fn record(&self) -> PathBuf {
-        self.logs.join("egress.jsonl")
+        self.logs.join(RECORD)
     }
 
-    /// The manifest of the policy, if it can be found beside the logs.
+    /// Squid's log for people.
+    pub fn access(&self) -> PathBuf {
+        self.logs.join(ACCESS)
+    }
+
+    /// Squid's log for programs.
+    pub fn audit(&self) -> PathBuf {
+        self.logs.join(AUDIT)
+    }
+
+    /// The manifest of the policy, if it can be found.
     pub fn manifest(&self) -> Option<PathBuf> {
-        let beside = [
-            self.logs.join("policy-manifest.json"),
-            self.logs.join("../audit/policy-manifest.json"),
+        let live = match &self.found {
+            Found::Running(id) => Live::find(id),
+            Found::Named | Found::Variable | Found::Preserved => None,
+        };
+        let variable =
+            Caller::inspect().ok().and_then(|caller| caller.env.get("AWF_AUDIT_DIR").cloned());
+        self.manifest_among(live.map(|live| live.audit), variable.map(PathBuf::from))
+    }
+
+    fn manifest_among(&self, live: Option<PathBuf>, variable: Option<PathBuf>) -> Option<PathBuf> {
+        let name = self.logs.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let sibling = name.strip_prefix(LOGS_LEFT).map(|number| format!("{AUDIT_LEFT}{number}"));
+        let beside =
+            [Some(self.logs.join("../audit")), sibling.map(|it| self.logs.with_file_name(it))];
+        // Logs and manifest are of one run, so of one owner: a stranger's manifest would explain them wrongly.
+        let owner = owner_of(&self.logs);
+        let beside = beside
+            .into_iter()
+            .flatten()
+            .filter(|path| owner_of(path).is_some_and(|other| other == 0 || Some(other) == owner));
+        let candidates = live.into_iter().chain([self.logs.clone()]).chain(beside).chain(variable);
+        candidates.map(|directory| directory.join(MANIFEST)).find(|path| path.is_file())
+    }
+}
+
+/// Opens a file of a source for reading. Anything that is no plain file could let the reader wait for ever.
+pub fn open(path: &Path) -> Result<File> {
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.with_context(|| format!("open {}", path.display()))?;
+    if !file.metadata().is_ok_and(|facts| facts.is_file()) {
+        bail!("{} is not a plain file", path.display());
+    }
+    Ok(file)
+}
+
+fn owner_of(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|facts| facts.uid())
+}
+
+/// Where to look.
+struct Search {
+    /// Directories of runs that go on.
+    runs: PathBuf,
+    /// `$AWF_LOGS_DIR`.
+    variable: Option<PathBuf>,
+    /// For temporary files.
+    tmp: PathBuf,
+    /// Whose directories are looked into unasked.
+    trusted: [u32; 3],
+    /// The caller, whose own runs come first.
+    uid: u32,
+}
+
+impl Search {
+    fn new() -> Result<Self> {
+        let caller = Caller::inspect()?;
+        let directory = |name: &str| {
+            let value = caller.env.get(name).filter(|value| !value.is_empty());
+            value.map(|value| caller.cwd.join(value))
+        };
+        Ok(Self {
+            runs: PathBuf::from(RUNS),
+            variable: directory("AWF_LOGS_DIR"),
+            tmp: directory("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp")),
+            trusted: [0, caller.euid, caller.uid],
+            uid: caller.uid,
+        })
+    }
+
+    fn find(&self, said: Option<&str>) -> Result<Source> {
+        match said {
+            None => self.newest(),
+            Some("running") => match self.running().into_iter().next() {
+                Some((_own, source)) => Ok(source),
+                None => bail!("no run goes on; see awf logs --list"),
+            },
+            Some(said) => self.named(said),
+        }
+    }
+
+    fn newest(&self) -> Result<Source> {
+        // In this order, and no further than needed: what is not used need not be warned of.
+        let own = self.running().into_iter().find(|(own, _source)| *own);
+        let found = own.map(|(_own, source)| source).or_else(|| self.from_variable());
+        let found = found.or_else(|| self.preserved().into_iter().next());
+        found.context(
+            "No log sources found. Run a command with awf first, or name the logs with --source",
+        )
+    }
+
+    fn all(&self) -> Vec<Source> {
+        let mut sources: Vec<Source> = Vec::new();
+        let running = self.running().into_iter().map(|(_own, source)| source);
+        for source in running.chain(self.from_variable()).chain(self.preserved()) {
+            let place = source.logs.canonicalize().ok();
+            if !sources.iter().any(|known| known.logs.canonicalize().ok() == place) {
+                sources.push(source);
+            }
+        }
+        sources
+    }
+
+    /// A directory, a file in it, or a run by its id or the beginning of it.
+    fn named(&self, said: &str) -> Result<Source> {
+        let path = Path::new(said);
+        let directory =
+            if path.is_dir() { Some(path) } else { path.parent().filter(|_| path.is_file()) };
+        if let Some(directory) = directory {
+            let directory =
+                if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+            return match within(directory) {
+                Some(logs) => Ok(Source { logs, found: Found::Named }),
+                None => {
+                    bail!("{} holds no {ACCESS}, no {AUDIT} and no {RECORD}", directory.display())
+                }
+            };
+        }
+        let mut runs: Vec<Source> =
+            self.running().into_iter().map(|(_own, source)| source).collect();
+        runs.retain(|source| matches!(&source.found, Found::Running(id) if id.starts_with(said)));
+        if let [one, other, ..] = &*runs {
+            bail!("{said} is the beginning of {} and {}", shown(one), shown(other));
+        }
+        if let Some(source) = runs.pop() {
+            return Ok(source);
+        }
+        let left = format!("{LOGS_LEFT}{}", number_of(said).unwrap_or_default());
+        let preserved = self.preserved();
+        preserved
+            .into_iter()
+            .find(|source| source.logs.ends_with(&left))
+            .with_context(|| format!("Log source not found: {said} is no file, directory or run"))
+    }
+
+    /// Runs that go on, and whether they are the caller's own; those first, then the newest. All are root's own.
+    fn running(&self) -> Vec<(bool, Source)> {
+        let mut seen = live::look_in(&self.runs);
+        if !seen.complete {
+            tracing::warn!("Only root can see which runs go on: look into {}", self.runs.display());
+        }
+        for run in &seen.silent {
+            tracing::warn!("A run goes on whose logs cannot be found: {}", run.display());
+        }
+        let is_own = |live: &Live| self.uid == 0 || live.uid == self.uid;
+        seen.runs.sort_by_key(|live| !is_own(live));
+        let sources = seen.runs.into_iter().filter_map(|live| {
+            if within(&live.logs).as_ref() != Some(&live.logs) {
+                tracing::warn!("Run {} goes on, but its logs cannot be read", live.id);
+                return None;
+            }
+            let own = is_own(&live);
+            Some((own, Source { logs: live.logs, found: Found::Running(live.id) }))
+        });
+        sources.collect()
+    }
+
+    fn from_variable(&self) -> Option<Source> {
+        let logs = self.variable.as_deref().and_then(within)?;
+        Some(Source { logs, found: Found::Variable })
+    }
+
+    /// What runs left among temporary files, the newest first.
+    fn preserved(&self) -> Vec<Source> {
+        let mut found: Vec<(u64, PathBuf)> = Vec::new();
+        let mut foreign = 0_u32;
+        for entry in fs::read_dir(&self.tmp).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let digits = name.to_str().and_then(|name| name.strip_prefix(LOGS_LEFT));
+            let Some(number) = digits.and_then(|digits| digits.parse().ok()) else { continue };
+            // Of the entry itself: a link there leads wherever its owner likes.
+            let Some(facts) = entry.metadata().ok().filter(fs::Metadata::is_dir) else { continue };
+            if !self.trusted.contains(&facts.uid()) {
+                foreign += 1;
+            } else if within(&entry.path()).as_ref() == Some(&entry.path()) {
+                found.push((number, entry.path()));
+            }
+        }
+        if foreign > 0 {
+            tracing::warn!(
+                "Left alone, as they belong to other users: {foreign} directories of logs in {}; --source reads one",
+                self.tmp.display()
+            );
+        }
+        found.sort_by(|one, other| other.cmp(one));
+        let source = |(_number, logs)| Source { logs, found: Found::Preserved };
+        found.into_iter().map(source).collect()
+    }
+}
+
+/// The directory with logs: this one, or the one that runs make below.
+fn within(directory: &Path) -> Option<PathBuf> {
+    let holds = |directory: &Path| {
+        [ACCESS, AUDIT, RECORD].iter().any(|name| directory.join(name).is_file())
+    };
+    let places = [directory.to_owned(), directory.join("squid-logs")];
+    places.into_iter().find(|place| holds(place))
+}
+
+/// What is between the dashes of a run's id.
+fn number_of(id: &str) -> Option<&str> {
+    let digits = id.strip_prefix("awf-")?.split('-').next()?;
+    (!digits.is_empty()).then_some(digits)
+}
+
+fn shown(source: &Source) -> String {
+    match &source.found {
+        Found::Running(id) => id.clone(),
+        Found::Named | Found::Variable | Found::Preserved => source.logs.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::live::tests::{live, pretend};
+
+    /// A place of its own for a test, with what it holds.
+    fn place(name: &str, files: &[&str]) -> PathBuf {
+        let root = std::env::temp_dir().join(format!("awf-source-{name}-{}", std::process::id()));
+        drop(fs::remove_dir_all(&root));
+        for file in files {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        root
+    }
+
+    fn search(root: &Path) -> Search {
+        let uid = nix::unistd::geteuid().as_raw();
+        Search {
+            runs: root.join("runs"),
+            variable: None,
+            tmp: root.join("tmp"),
+            trusted: [uid; 3],
+            uid,
+        }
+    }
+
+    #[test]
+    fn runs_that_go_on_come_first_then_the_variable_then_what_is_newest() {
+        let root = place(
+            "order",
+            &[
+                "now/egress.jsonl",
+                "var/squid-logs/access.log",
+                "tmp/squid-logs-9/access.log",
+                "tmp/squid-logs-100/audit.jsonl",
+                "tmp/squid-logs-x/access.log",
+                "tmp/squid-logs-200/other",
+            ],
+        );
+        let mut search = search(&root);
+        let names = |search: &Search| -> Vec<String> {
+            let relative =
+                |source: &Source| source.logs.strip_prefix(&root).unwrap().display().to_string();
+            search.all().iter().map(relative).collect()
+        };
+        let preserved = ["tmp/squid-logs-100", "tmp/squid-logs-9"];
+        assert_eq!(names(&search), preserved);
+        search.variable = Some(root.join("var"));
+        assert_eq!(names(&search), ["var/squid-logs", preserved[0], preserved[1]]);
+        let uid = search.uid;
+        let mut own = live("awf-5-aaaa", "2026-11-28T00:00:00.000000Z", &root.join("now"));
+        own.uid = uid;
+        let held = pretend(&search.runs, &own);
+        assert_eq!(search.find(None).unwrap().found, Found::Running("awf-5-aaaa".to_owned()));
+        assert_eq!(search.find(Some("running")).unwrap().logs, root.join("now"));
+        assert_eq!(search.find(Some("awf-5")).unwrap().logs, root.join("now"));
+        drop(held);
+        assert_eq!(search.find(None).unwrap().found, Found::Variable);
+        assert!(search.find(Some("running")).is_err());
+        assert_eq!(search.find(Some("awf-9-ffff")).unwrap().logs, root.join("tmp/squid-logs-9"));
+        search.trusted = [uid + 1; 3];
+        assert_eq!(names(&search), ["var/squid-logs"], "of another user");
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn what_is_named_may_be_a_directory_or_a_file_in_it() {
+        let root = place("named", &["a/audit.jsonl", "b/egress.jsonl", "c/other"]);
+        let search = search(&root);
+        for said in ["a", "a/audit.jsonl", "b"] {
+            let path = root.join(said);
+            let source = search.find(path.to_str()).unwrap();
+            assert_eq!(source.found, Found::Named);
+            assert!(path.starts_with(&source.logs));
+        }
+        for said in ["c", "c/other", "none", "awf-7"] {
+            assert!(search.find(root.join(said).to_str()).is_err());
+        }
+        assert!(search.find(Some("awf-")).is_err());
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_link_among_temporary_files_leads_nowhere() {
+        let root = place("link", &["elsewhere/access.log", "tmp/.keep"]);
+        std::os::unix::fs::symlink(root.join("elsewhere"), root.join("tmp/squid-logs-1")).unwrap();
+        assert!(search(&root).all().is_empty());
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn the_manifest_is_where_runs_leave_it() {
+        let files = [
+            "tmp/squid-logs-1/access.log",
+            "tmp/awf-audit-1/policy-manifest.json",
+            "work/squid-logs/access.log",
+            "work/audit/policy-manifest.json",
+            "far/policy-manifest.json",
+            "lone/squid-logs/access.log",
         ];
-        beside.into_iter().find(|path| path.is_file())
+        let root = place("manifest", &files);
+        let of = |logs: &str, live: Option<&str>, variable: Option<&str>| {
+            let source = Source { logs: root.join(logs), found: Found::Named };
+            let path = |name: &str| root.join(name);
+            source.manifest_among(live.map(path), variable.map(path))
+        };
+        let far = root.join(files[4]);
+        assert_eq!(of("tmp/squid-logs-1", None, None), Some(root.join(files[1])));
+        assert!(
+            of("work/squid-logs", None, Some("far"))
+                .unwrap()
+                .ends_with("audit/policy-manifest.json")
+        );
+        assert_eq!(of("work/squid-logs", Some("far"), None), Some(far.clone()));
+        assert_eq!(of("lone/squid-logs", None, Some("far")), Some(far));
+        assert_eq!(of("lone/squid-logs", None, None), None);
+        fs::remove_dir_all(&root).unwrap();
     }
 }

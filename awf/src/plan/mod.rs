@@ -296,6 +296,8 @@ fn agent(
 ) -> Result<(AgentSpec, Vec<String>), UsageError> {
     let environment = environment::agent_environment(settings, host, (services, inspection), api);
     let custom: Vec<Custom> = settings.mounts.iter().map(Custom::of).collect();
+    let mut secrets = host.secrets.clone();
+    secrets.extend(settings.record.key.as_ref().map(|key| key.file.clone()));
     let hide = [paths.work.clone(), paths.logs.clone(), paths.audit.clone()];
     let facts = Facts {
         home: &host.caller.home,
@@ -316,7 +318,7 @@ fn agent(
         custom: &custom,
         allow_write: settings.files.allow_write.as_deref(),
         redacted: &host.redacted,
-        secrets: &host.secrets,
+        secrets: &secrets,
         hide: &hide,
         scratch: &paths.scratch,
         run: &paths.id,

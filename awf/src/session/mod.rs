@@ -8,6 +8,7 @@ pub mod run_dir;
 mod command;
 mod diagnostics;
 mod guard;
+pub mod live;
 pub mod logs;
 mod service;
 mod terminal;
@@ -43,6 +44,7 @@ use crate::speech::{SUCCESS, waiting};
 use command::{Signals, supervise};
 use diagnostics::Diagnostics;
 use guard::Enforcement;
+use live::Live;
 use logs::Leaving;
 use run_dir::{Owned, RunDir};
 use service::{Account, Service};
@@ -77,7 +79,7 @@ pub async fn run(plan: Plan, audit: &Audit) -> Result<Exit> {
         None => None,
     };
     waiting::begin("Starting the sandbox");
-    let run_dir = RunDir::acquire(&plan.paths.run, owned(&plan))?;
+    let run_dir = RunDir::acquire(&plan.paths.run, owned(&plan), &Live::of(&plan))?;
     let bundle = || inspect.publish(&plan.inspection.bundle).context("write the bundle");
     let outcome = match logs::prepare(&plan, audit).and_then(|()| bundle()) {
         Ok(()) => {

@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde::{Deserialize, Serialize};
 
+use super::live::Live;
 use super::logs::Leaving;
 use crate::enforce::cgroup;
 use crate::runtime::docker::Left;
@@ -51,13 +52,15 @@ pub struct RunDir {
 
 impl RunDir {
     /// Collects orphans, then makes and locks the directory of a run and mounts its bpffs.
-    pub fn acquire(path: &Path, owned: Owned) -> Result<Self> {
+    pub fn acquire(path: &Path, owned: Owned, live: &Live) -> Result<Self> {
         let runs = path.parent().context("a run's directory has a parent")?;
         DirBuilder::new()
             .recursive(true)
-            .mode(0o711)
             .create(runs)
             .with_context(|| format!("make {}", runs.display()))?;
+        // Whoever asks for the logs of a run that goes on need not be root.
+        fs::set_permissions(runs, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("open {} to readers", runs.display()))?;
         // One at a time: between the making of a directory and its lock it looks like an orphan.
         let turnstile = lock_file(&runs.join(".lock"), FlockArg::LockExclusive)?;
         collect_orphans(runs);
@@ -72,16 +75,17 @@ impl RunDir {
             .context("open the sign of life to others")?;
         let run_dir = Self { path: path.to_owned(), owned, lock, alive };
         drop(turnstile);
-        run_dir.furnish().inspect_err(|_error| {
+        run_dir.furnish(live).inspect_err(|_error| {
             // The caller gets no handle: take down what was made. The first error is the one that matters.
             drop(run_dir.take_down());
         })?;
         Ok(run_dir)
     }
 
-    fn furnish(&self) -> Result<()> {
+    fn furnish(&self, live: &Live) -> Result<()> {
         fs::write(self.path.join("owned.json"), serde_json::to_vec(&self.owned)?)
             .context("write down what the run owns")?;
+        live.tell(&self.path)?;
         for directory in &self.owned.directories {
             make_private(directory)?;
         }

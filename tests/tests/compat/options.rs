@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use awf::cli::{Request, Settings, parse};
 use awf::host::Caller;
@@ -31,6 +31,12 @@ pub struct Line {
     differs: Option<String>,
 }
 
+/// What `openssl genpkey -algorithm ed25519` wrote once.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIIx6FLshemXmVySS0Uvt7ZDc5R5wKpEe0AO/BJsAa3cU
+-----END PRIVATE KEY-----
+";
+
 /// A directory with the files that rows name.
 pub fn scratch() -> Scratch {
     let scratch = Scratch::new("compat");
@@ -41,6 +47,8 @@ pub fn scratch() -> Scratch {
     fs::write(place("file"), "").expect("a file");
     fs::write(place("vars"), "A=1\n").expect("variables");
     fs::write(place("rules.yml"), "version: 1\nrules:\n  - domain: r.example\n").expect("rules");
+    fs::write(place("key"), KEY).expect("a key");
+    fs::set_permissions(place("key"), fs::Permissions::from_mode(0o600)).expect("a private key");
     fs::create_dir(place("dir")).expect("a directory");
     symlink("/tmp", place("link")).expect("a link");
     scratch

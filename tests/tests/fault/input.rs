@@ -10,6 +10,7 @@ use crate::world::{World, ended, finish, id_of, send};
 /// What makes the odd files of the table, in `$PWD`.
 const ODD: &str = "mkdir dir ro; mount -t tmpfs -o ro ro ro; ln -s /tmp link; touch file; echo 'bad..name' >bad; \
                    head -c 100 /dev/urandom >noise; printf 'a.com\\0b.com\\n' >zero; mkfifo fifo; \
+                   openssl genpkey -algorithm ed25519 >shared-key; chown 1000 shared-key; chmod 640 shared-key; \
                    printf 'version: 1\nrules:\n  - domain: bad..name\n' >rules; \
                    python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'";
 
@@ -176,6 +177,13 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--log-level", ""),
     ("--tty=yes", ""),
     ("--diagnostic-logs=yes", ""),
+    ("--record-chain=yes", ""),
+    ("--record-key", ""),
+    ("--record-key", "@/missing"),
+    ("--record-key", "@/dir"),
+    ("--record-key", "@/fifo"),
+    ("--record-key", "@/noise"),
+    ("--record-key", "@/shared-key"),
     ("--env-all=yes", ""),
     ("--keep-containers=yes", ""),
     ("--no-such-option", ""),

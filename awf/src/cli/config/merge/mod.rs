@@ -297,6 +297,12 @@ fn environment_and_logs(filler: &mut Filler<'_>, file: &File) {
         |args| &mut args.session_state_dir,
         it.session_state_dir,
     );
+    filler.switch(
+        ("--record-chain", "logging.recordChain"),
+        |args| &mut args.record_chain,
+        it.record_chain,
+    );
+    filler.text(("--record-key", "logging.recordKey"), |args| &mut args.record_key, it.record_key);
 }
 
 #[cfg(test)]
@@ -376,7 +382,7 @@ container:
   containerRuntime: gvisor
   runtime: native
 environment: {envFile: /e, envAll: true, excludeEnv: [X, Y]}
-logging: {logLevel: warn, diagnosticLogs: true, auditDir: /ad, proxyLogsDir: /pd, sessionStateDir: /sd}
+logging: {logLevel: warn, diagnosticLogs: true, auditDir: /ad, proxyLogsDir: /pd, sessionStateDir: /sd, recordChain: true, recordKey: /rk}
 rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPerMinute: 3}
 ";
 
@@ -442,6 +448,8 @@ rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPe
         "--audit-dir=/ad",
         "--proxy-logs-dir=/pd",
         "--session-state-dir=/sd",
+        "--record-chain",
+        "--record-key=/rk",
         "--no-rate-limit",
         "--rate-limit-rpm=1",
         "--rate-limit-rph=2",

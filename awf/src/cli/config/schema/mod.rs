@@ -243,6 +243,10 @@ pub struct Logging {
     pub proxy_logs_dir: Option<String>,
     /// `--session-state-dir`.
     pub session_state_dir: Option<String>,
+    /// `--record-chain`.
+    pub record_chain: Option<bool>,
+    /// `--record-key`.
+    pub record_key: Option<String>,
 }
 
 /// Rates of the API proxy.
