@@ -16,6 +16,8 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
+use super::chain::Chain;
+use super::chain::key::SigningKey;
 use super::processes::Processes;
 use super::record::{self, Layer, Record, Verdict};
 use super::redact::Redactor;
@@ -53,6 +55,8 @@ pub struct Opening {
     pub step: Option<Arc<str>>,
     /// Tells who processes are.
     pub processes: Processes,
+    /// The chain of the lines, if they are to form one, and what signs its end.
+    pub seal: Option<(Chain, Option<SigningKey>)>,
 }
 
 /// What the end of the run tells.
@@ -91,6 +95,7 @@ impl Journal {
         let writer = Writer {
             file: BufWriter::new(file),
             redactor: opening.redactor,
+            seal: opening.seal,
             lost: Arc::clone(&lost),
         };
         let writer = thread::Builder::new()
@@ -148,9 +153,10 @@ impl Journal {
             tally.add(&record);
         }
         let count = record.count;
-        let is_queued = self.queue.lock().is_ok_and(|queue| {
-            queue.as_ref().is_some_and(|queue| queue.try_send(record).is_ok())
-        });
+        let is_queued = self
+            .queue
+            .lock()
+            .is_ok_and(|queue| queue.as_ref().is_some_and(|queue| queue.try_send(record).is_ok()));
         if !is_queued {
             self.lost.fetch_add(count, Ordering::Relaxed);
         }
@@ -227,6 +233,7 @@ impl Tally {
 struct Writer {
     file: BufWriter<File>,
     redactor: Redactor,
+    seal: Option<(Chain, Option<SigningKey>)>,
     lost: Arc<AtomicU64>,
 }
 
@@ -249,14 +256,24 @@ impl Writer {
     }
 
     fn write(&mut self, line: serde_json::Result<Vec<u8>>) -> std::io::Result<()> {
-        self.file.write_all(&self.redactor.line(line?))
+        let line = self.redactor.line(line?);
+        match &mut self.seal {
+            Some((chain, _key)) => self.file.write_all(&chain.seal(line)),
+            None => self.file.write_all(&line),
+        }
     }
 
-    /// Writes the last line.
+    /// Writes the last lines.
     fn end(&mut self, summary: &Summary) {
-        if let Err(error) = self.write(record::to_line(summary)).and_then(|()| self.file.flush()) {
-            tracing::warn!("the record lacks its summary: {error}");
+        let written = self.write(record::to_line(summary)).and_then(|()| self.sign(&summary.run));
+        if let Err(error) = written.and_then(|()| self.file.flush()) {
+            tracing::warn!("the record lacks its end: {error}");
         }
+    }
+
+    fn sign(&mut self, run: &Arc<str>) -> std::io::Result<()> {
+        let Some((chain, Some(key))) = &self.seal else { return Ok(()) };
+        self.file.write_all(&record::to_line(&chain.sign(key, Arc::clone(run)))?)
     }
 }
 

@@ -97,7 +97,8 @@ fn read(mut ring: RingBuf<MapData>, journal: &Journal, known: &Known, stop: &Own
             repeats.flush(&mut tell);
             return;
         }
-        let patience = if repeats.is_waiting() { PollTimeout::from(PERIOD) } else { PollTimeout::NONE };
+        let patience =
+            if repeats.is_waiting() { PollTimeout::from(PERIOD) } else { PollTimeout::NONE };
         let ready = {
             let mut waited = [
                 PollFd::new(ring.as_fd(), PollFlags::POLLIN),

@@ -154,9 +154,7 @@ fn with(ancestors: Vec<Ancestor>, info: ProcessInfo) -> ProcessInfo {
 fn above(pid: u32) -> Vec<Ancestor> {
     let parent = |pid: &u32| stat(*pid, 1).and_then(|pid| u32::try_from(pid).ok());
     let pids = std::iter::successors(parent(&pid), parent).take_while(|pid| *pid != 0);
-    pids.take(ANCESTORS)
-        .map(|pid| Ancestor { pid, comm: comm(pid).unwrap_or_default() })
-        .collect()
+    pids.take(ANCESTORS).map(|pid| Ancestor { pid, comm: comm(pid).unwrap_or_default() }).collect()
 }
 
 /// Whether the process with this id is still the one that made the attempt, as far as can be told.

@@ -139,7 +139,8 @@ impl Relay {
         let cut = self.cut.clone();
         if is_for_api_proxy(&origin) {
             // It keeps the record of its requests itself, also when it is cut.
-            let serving = Arc::clone(&self.reach.api).serve(client, Visit::of(&origin, peer, &self.journal));
+            let serving =
+                Arc::clone(&self.reach.api).serve(client, Visit::of(&origin, peer, &self.journal));
             let _cut = cut.run_until_cancelled(serving).await.is_none();
             return;
         }
