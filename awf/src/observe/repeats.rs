@@ -39,6 +39,9 @@ pub struct Repeats {
 impl Repeats {
     /// Takes a refusal and gives what is to be told now: this one if it is the first of its kind, and repeats that are due.
     pub fn take(&mut self, refusal: Refusal, tell: &mut impl FnMut(Repeated)) {
+        if self.seen.is_empty() {
+            self.told_ns = refusal.ktime_ns;
+        }
         let kind = Refusal { ktime_ns: 0, cookie: 0, ..refusal };
         match self.seen.get_mut(&kind) {
             Some(Some(repeated)) => {
