@@ -90,6 +90,11 @@ impl Machine {
         command
     }
 
+    /// awf, without options.
+    pub(super) fn plain_awf(&self) -> Command {
+        Command::new(&self.awf)
+    }
+
     /// The shell line that measures from within.
     pub(super) fn meter(&self, what: &str) -> String {
         format!("{} bench --meter {what}", self.program.display())
