@@ -12,10 +12,11 @@ use crate::build;
 const DIRECTORY: &str = "awf/docs";
 
 /// File, and what awf is asked for it.
-const FILES: [(&str, &[&str]); 6] = [
+const FILES: [(&str, &[&str]); 7] = [
     ("options.md", &["options"]),
     ("awf.1", &["man"]),
     ("awf-config.schema.json", &["config", "schema"]),
+    ("egress.schema.json", &["logs", "schema"]),
     ("completions/awf.bash", &["completions", "bash"]),
     ("completions/_awf", &["completions", "zsh"]),
     ("completions/awf.fish", &["completions", "fish"]),

@@ -1,9 +1,13 @@
 //! The lines of `egress.jsonl`, one by one: memory does not grow with the file.
 
 use std::io::{self, BufRead, Read as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
 
 use serde::Deserialize;
 
+use super::source::Source;
 use crate::observe::chain::Signature;
 use crate::observe::record::{Event, Record};
 use crate::observe::summary::Summary;
@@ -49,6 +53,15 @@ impl Line {
         };
         read().unwrap_or(Self::Damaged)
     }
+}
+
+/// The record that `--source` names: any file but Squid's logs is one itself, whatever its name.
+pub fn locate(said: Option<&str>) -> Result<PathBuf> {
+    let named = said.map(Path::new).filter(|path| {
+        let name = path.file_name().unwrap_or_default();
+        path.is_file() && name != "access.log" && name != "audit.jsonl"
+    });
+    named.map_or_else(|| Ok(Source::find(said)?.record()), |path| Ok(path.to_owned()))
 }
 
 /// Reads lines, as they stand in the file, into `line`; false at the end. What is longer than [`LONGEST`] is cut into several.

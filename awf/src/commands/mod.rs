@@ -11,6 +11,7 @@ pub mod lines;
 pub mod logs;
 pub mod ps;
 pub mod report;
+pub mod shown;
 pub mod source;
 pub mod verify;
 pub mod why;

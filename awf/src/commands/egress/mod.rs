@@ -1,16 +1,55 @@
-//! To be built.
+//! `awf logs egress` and `awf logs schema`: the record of every attempt, line by line.
+//!
+//! Takes records as files, also while they grow; gives their lines on standard output, and what cannot be read as a number on
+//! standard error. Must never: hold more of a file than a line, or end because one is damaged.
 
-use anyhow::{Result, bail};
+mod filter;
+mod follow;
+mod pretty;
+mod printer;
+mod schema;
 
-use crate::cli::reading::*;
+use std::io::BufReader;
+
+use anyhow::{Context as _, Result};
+
+use super::lines;
+use super::shown::{Screen, ended, out};
+use super::source;
+use crate::cli::reading::EgressArgs;
 use crate::exit::Exit;
+use crate::speech;
+use filter::Filter;
+use printer::Printer;
 
-/// To be built.
-pub fn show(_args: &EgressArgs) -> Result<Exit> {
-    bail!("not built yet")
+/// Shows a record, or several that grow.
+pub fn show(args: &EgressArgs) -> Result<Exit> {
+    let screen = Screen::of_stdout();
+    let filter = Filter::of(args);
+    if args.follow && args.source.is_none() {
+        let mut printer = Printer::new(out(), (args.format, filter), screen);
+        return ended(follow::all_runs(&mut printer));
+    }
+    let path = lines::locate(args.source.as_deref())?;
+    let mut printer = Printer::new(out(), (args.format, filter), screen);
+    if args.follow {
+        return ended(follow::one_file(&path, &mut printer));
+    }
+    let mut file = BufReader::with_capacity(64 << 10, source::open(&path)?);
+    let mut text = Vec::new();
+    let mut print = || {
+        while lines::next(&mut file, &mut text)
+            .with_context(|| format!("read {}", path.display()))?
+        {
+            printer.see(&text, None)?;
+        }
+        printer.end()
+    };
+    ended(print())
 }
 
-/// To be built.
+/// Prints the schema of a line.
 pub fn schema() -> Result<Exit> {
-    bail!("not built yet")
+    speech::print(&format!("{:#}\n", schema::schema()))?;
+    Ok(Exit::Agent(0))
 }

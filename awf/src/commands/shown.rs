@@ -1,0 +1,148 @@
+//! How reading commands show text on standard output: what the agent chose without its tricks, and colours on a terminal only.
+//!
+//! Must never: let a name move the cursor, hide itself or turn the text around it; nor say by colour alone.
+
+use std::io::{self, BufWriter, IsTerminal as _, StdoutLock};
+
+use anyhow::Result;
+use terminal_size::{Width, terminal_size_of};
+
+use crate::exit::Exit;
+use crate::host::Caller;
+
+/// Columns where there is no terminal, as in logs of workflows.
+const COLUMNS: usize = 80;
+/// No line is narrower, however small a terminal claims to be.
+const NARROWEST: usize = 40;
+
+/// A text with everything escaped that would not be seen as it is.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_unseen(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Characters that hide, join or turn text: control (Unicode category Cc), format (Cf) and separators of lines (Zl, Zp), and
+/// those that take no room but mean something beside others (marks of variation, fillers).
+const fn is_unseen(character: char) -> bool {
+    matches!(
+        character,
+        '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{ad}'
+            | '\u{34f}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// What standard output is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// Columns of a line.
+    pub columns: usize,
+    /// Whether colours are wanted and understood.
+    pub colour: bool,
+}
+
+/// A colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// Let through.
+    Green,
+    /// Refused.
+    Red,
+    /// Look at it.
+    Yellow,
+    /// Beside the point.
+    Grey,
+}
+
+impl Screen {
+    /// That of this process.
+    pub fn of_stdout() -> Self {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        let columns = terminal_size_of(&stdout)
+            .filter(|_size| terminal)
+            .map_or(COLUMNS, |(Width(columns), _height)| usize::from(columns));
+        Self { columns: columns.max(NARROWEST), colour: terminal && wants_colour() }
+    }
+
+    /// The text in a colour, if there are any.
+    pub fn painted(self, colour: Colour, text: &str) -> String {
+        let number = match colour {
+            Colour::Green => 32,
+            Colour::Red => 31,
+            Colour::Yellow => 33,
+            Colour::Grey => 90,
+        };
+        if self.colour { format!("\u{1b}[{number}m{text}\u{1b}[39m") } else { text.to_owned() }
+    }
+}
+
+/// Whether nobody minds (no-color.org).
+fn wants_colour() -> bool {
+    let Ok(caller) = Caller::inspect() else { return false };
+    let set = caller.env.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !set && caller.env.get("TERM").is_some_and(|terminal| terminal != "dumb")
+}
+
+/// Standard output for many lines.
+pub fn out() -> BufWriter<StdoutLock<'static>> {
+    crate::speech::waiting::end();
+    BufWriter::with_capacity(64 << 10, io::stdout().lock())
+}
+
+/// The end of a command that wrote much: a reader that has gone has seen enough.
+pub fn ended(written: Result<()>) -> Result<Exit> {
+    let gone = |error: &anyhow::Error| {
+        let cause = error.downcast_ref::<io::Error>();
+        cause.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    match written {
+        Err(error) if !gone(&error) => Err(error),
+        _ => Ok(Exit::Agent(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_seen_for_what_it_is() {
+        assert_eq!(
+            shown("x\u{1b}[2J\n\u{202e}y\u{200b}z\u{e0041}"),
+            r"x\u{1b}[2J\u{a}\u{202e}y\u{200b}z\u{e0041}"
+        );
+        assert_eq!(shown("b\u{fc}cher \u{1f980} \"<&"), "b\u{fc}cher \u{1f980} \"<&");
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_error() {
+        let failed = |kind: io::ErrorKind| ended(Err(io::Error::from(kind).into()));
+        assert_eq!(failed(io::ErrorKind::BrokenPipe).unwrap(), Exit::Agent(0));
+        assert!(failed(io::ErrorKind::StorageFull).is_err());
+    }
+}
