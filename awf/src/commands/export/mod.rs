@@ -46,13 +46,13 @@ pub fn export(args: &ExportArgs) -> Result<Exit> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::commands) mod tests {
     use crate::commands::golden;
     use crate::commands::lines::Line;
     use crate::observe::summary::Summary;
 
     /// The end of the golden record.
-    pub(super) fn summary() -> Box<Summary> {
+    pub(in crate::commands) fn summary() -> Box<Summary> {
         let mut lines = golden::RECORD.lines().rev().map(|line| Line::parse(line.as_bytes()));
         lines
             .find_map(|line| match line {

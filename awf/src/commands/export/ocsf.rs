@@ -307,6 +307,26 @@ mod tests {
         golden::check("export.ocsf.jsonl", &String::from_utf8(out).unwrap());
     }
 
+    /// The class in JSON Schema: nothing beyond its properties is valid.
+    const SCHEMA: &str = include_str!("../golden/ocsf-4001.schema.json");
+
+    #[test]
+    fn every_event_is_valid_by_the_schema_of_its_class() {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let summary = super::super::tests::summary();
+        for summary in [None, Some(&*summary)] {
+            let mut out = Vec::new();
+            write(golden::RECORD.as_bytes(), summary, &mut out).unwrap();
+            for line in out.lines() {
+                let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+                let errors: Vec<String> =
+                    validator.iter_errors(&event).map(|error| error.to_string()).collect();
+                assert!(errors.is_empty(), "{errors:?}: {event}");
+            }
+        }
+    }
+
     #[test]
     fn a_text_of_the_agents_is_one_string_on_one_line() {
         let name = "a\"}\n{\u{1b}[2J\u{2028}";

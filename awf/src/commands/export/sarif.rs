@@ -178,7 +178,7 @@ fn descriptor(rule: &str) -> Value {
     };
     json!({
         "id": rule,
-        "name": title,
+        "name": pascal(rule),
         "shortDescription": { "text": title },
         "fullDescription": { "text": help },
         "help": {
@@ -220,6 +220,18 @@ fn result(key: &Key, alike: &Alike, (index, workflow): (Option<usize>, Option<&s
         }],
         "partialFingerprints": { "awf/v1": hexadecimal(digest(&SHA256, identity.as_bytes()).as_ref()) },
     })
+}
+
+/// `deny-default` as `DenyDefault`, which is how SARIF wants names of rules.
+fn pascal(rule: &str) -> String {
+    let words = rule.split(|character: char| !character.is_ascii_alphanumeric());
+    words
+        .flat_map(|word| {
+            let mut rest = word.chars();
+            let first = rest.next().map(|first| first.to_ascii_uppercase());
+            first.into_iter().chain(rest)
+        })
+        .collect()
 }
 
 /// The workflow's file in its repository: `owner/name/.github/workflows/ci.yml@refs/heads/main` has it.
