@@ -86,7 +86,7 @@ pub(super) fn list(fold: &Fold, summary: Option<&Summary>) -> Markup {
         facts.push(("awf", html! { (shown(&terms.awf)) }));
         facts.push(("Kernel", html! { (shown(&terms.kernel_release)) }));
         for (name, value) in &terms.github {
-            facts.push((name.strip_prefix("GITHUB_").unwrap_or(name), html! { (shown(value)) }));
+            facts.push((job(name), html! { (shown(value)) }));
         }
         facts.push(("Policy (SHA-256)", html! { code { (shown(&terms.policy_sha256)) } }));
     }
@@ -100,6 +100,19 @@ pub(super) fn list(fold: &Fold, summary: Option<&Summary>) -> Markup {
         dl.facts { @for (name, value) in &facts {
             div { dt { (shown(name)) } dd { (value) } }
         } }
+    }
+}
+
+/// What a variable of the job is called on the page.
+fn job(variable: &str) -> &str {
+    match variable {
+        "GITHUB_REPOSITORY" => "Repository",
+        "GITHUB_WORKFLOW" => "Workflow",
+        "GITHUB_WORKFLOW_REF" => "Workflow file",
+        "GITHUB_JOB" => "Job",
+        "GITHUB_ACTION" => "Action",
+        "GITHUB_RUN_ID" => "Workflow run",
+        other => other,
     }
 }
 

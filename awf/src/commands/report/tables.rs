@@ -77,7 +77,7 @@ fn group(rule: &str, alike: &[(&RefusalKey, &Refusal)]) -> Markup {
     let (class, word) = match weight {
         Weight::Grave => ("grave", "grave"),
         Weight::Notable => ("notable", "notable"),
-        Weight::Usual => ("usual", "usual"),
+        Weight::Usual => ("usual", "routine"),
     };
     let mut sorted = alike.to_vec();
     sorted.sort_by_key(|(_, row)| (Reverse(row.count), row.line));
@@ -95,7 +95,7 @@ fn group(rule: &str, alike: &[(&RefusalKey, &Refusal)]) -> Markup {
                 thead role="rowgroup" { tr role="row" {
                     th role="columnheader" scope="col" { "Tried" }
                     th role="columnheader" scope="col" { "Process" }
-                    th role="columnheader" scope="col" { "First at" }
+                    th role="columnheader" scope="col" { "First at (UTC)" }
                     th.n role="columnheader" scope="col" { "Line" }
                     th.n role="columnheader" scope="col" { "Times" }
                 } }
@@ -112,14 +112,14 @@ fn refusal(key: &RefusalKey, row: &Refusal) -> Markup {
             span {
                 (key.destination)
                 @if is_place { span.quiet { " " (key.protocol) } }
+                @if row.audited > 0 { " " span.badge.audited { "let through" } }
                 span.reason { (row.reason) }
-                @if row.audited > 0 { span.reason.audited { "let through by audit mode" } }
             }
         }
         td.text role="cell" data-label="Process" {
             @if key.process.is_empty() { span.quiet { "not known" } } @else { (key.process) }
         }
-        td.time role="cell" data-label="First at" { (words::time(&row.time)) }
+        td.time role="cell" data-label="First at (UTC)" { (words::time(&row.time).trim_end_matches(" UTC")) }
         td.n role="cell" data-label="Line" { (words::number(row.line)) }
         td.n role="cell" data-label="Times" { (words::number(row.count)) }
     } }

@@ -33,7 +33,7 @@ const LENGTHS: [i64; 17] = [
     86_400_000_000,
     864_000_000_000,
 ];
-/// Height of the drawing in its own units; half of it for each direction.
+/// Height of the drawing in its own units, which both directions share as they need it.
 const HEIGHT: u64 = 200;
 /// Height of the lowest bar, which can still be seen.
 const LOWEST: u64 = 4;
@@ -109,17 +109,16 @@ impl Timeline {
         let first = run.map_or(*first, |(from, _)| from.min(*first));
         let last = run.map_or(*last, |(_, until)| until.max(*last));
         let bars = (last - first + 1).max(8);
-        let highest = self.spans.values().map(|counts| up(counts).max(down(counts))).max();
-        let highest = highest.unwrap_or(1).max(1);
+        let scale = Scale::of(&self.spans);
         let times = [0, bars / 2, bars].map(|span| (first + span) * self.length);
         let length = words::duration(self.length);
-        let most = words::counted(highest, "attempt", "attempts");
+        let most = words::counted(scale.up.max(scale.down), "attempt", "attempts");
         html! {
             figure.timeline {
                 svg viewBox={ "0 0 " (bars * 10) " " (HEIGHT) } preserveAspectRatio="none"
                     role="img" aria-label="Bars of attempts over time; the table below has the numbers" {
-                    @for (span, counts) in &self.spans { (bar(span - first, counts, highest)) }
-                    line.axis x1="0" x2=(bars * 10) y1=(HEIGHT / 2) y2=(HEIGHT / 2) {}
+                    @for (span, counts) in &self.spans { (scale.bar(span - first, counts)) }
+                    line.axis x1="0" x2=(bars * 10) y1=(scale.axis()) y2=(scale.axis()) {}
                 }
                 div.times { @for time in times { span { (words::clock(time)) } } }
                 figcaption {
@@ -167,37 +166,54 @@ impl Timeline {
     }
 }
 
-fn up(counts: &Counts) -> u64 {
-    counts.allowed + counts.audited
+/// The highest bar of each direction.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    up: u64,
+    down: u64,
 }
 
-fn down(counts: &Counts) -> u64 {
-    counts.refused + counts.failed
-}
+impl Scale {
+    fn of(all: &BTreeMap<i64, Counts>) -> Self {
+        all.values().fold(Self { up: 0, down: 0 }, |scale, counts| Self {
+            up: scale.up.max(counts.allowed.saturating_add(counts.audited)),
+            down: scale.down.max(counts.refused.saturating_add(counts.failed)),
+        })
+    }
 
-/// The bars of one span.
-fn bar(place: i64, counts: &Counts, highest: u64) -> Markup {
-    let half = HEIGHT / 2;
-    let height = |count: u64| match count {
-        0 => 0,
-        count => {
-            let height = u128::from(count) * u128::from(half - LOWEST * 2) / u128::from(highest);
-            u64::try_from(height).unwrap_or(half).max(LOWEST)
+    /// So many attempts as a height; two kinds may stand on one another, each of them [`LOWEST`].
+    fn height(self, count: u64) -> u64 {
+        if count == 0 {
+            return 0;
         }
-    };
-    let [allowed, audited, refused, failed] =
-        [counts.allowed, counts.audited, counts.refused, counts.failed].map(height);
-    let x = place * 10 + 1;
-    let bars = [
-        ("allowed", half.saturating_sub(allowed), allowed, counts.allowed),
-        ("audited", half.saturating_sub(allowed + audited), audited, counts.audited),
-        ("refused", half, refused, counts.refused),
-        ("failed", half + refused, failed, counts.failed),
-    ];
-    html! {
-        @for (class, y, height, count) in bars.into_iter().filter(|(_, _, height, _)| *height > 0) {
-            rect class=(class) x=(x) y=(y) width="8" height=(height) {
-                title { (words::number(count)) " " (class) }
+        let room = u128::from(HEIGHT - 4 * LOWEST);
+        let sum = u128::from(self.up) + u128::from(self.down);
+        let height = u128::from(count) * room / sum.max(1);
+        u64::try_from(height).unwrap_or(HEIGHT).max(LOWEST)
+    }
+
+    /// Where bars of both directions begin.
+    fn axis(self) -> u64 {
+        self.height(self.up) + 2 * LOWEST
+    }
+
+    /// The bars of one span.
+    fn bar(self, place: i64, counts: &Counts) -> Markup {
+        let [allowed, audited, refused, failed] =
+            [counts.allowed, counts.audited, counts.refused, counts.failed]
+                .map(|count| self.height(count));
+        let (x, axis) = (place * 10 + 1, self.axis());
+        let bars = [
+            ("allowed", axis.saturating_sub(allowed), allowed, counts.allowed),
+            ("audited", axis.saturating_sub(allowed + audited), audited, counts.audited),
+            ("refused", axis, refused, counts.refused),
+            ("failed", axis + refused, failed, counts.failed),
+        ];
+        html! {
+            @for (class, y, height, count) in bars.into_iter().filter(|(_, _, height, _)| *height > 0) {
+                rect class=(class) x=(x) y=(y) width="8" height=(height) {
+                    title { (words::number(count)) " " (class) }
+                }
             }
         }
     }
