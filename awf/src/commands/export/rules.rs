@@ -48,13 +48,13 @@ const fn of(
     weight: Weight,
     help: &'static str,
     remedy: &'static str,
-) -> Option<Advice> {
-    Some(Advice { title, help, remedy, weight })
+) -> Advice {
+    Advice { title, help, remedy, weight }
 }
 
 /// Rules about destinations.
 fn names(rule: &str) -> Option<Advice> {
-    match rule {
+    Some(match rule {
         "deny-default" => of(
             "Domain not on the allow list",
             Weight::Notable,
@@ -91,13 +91,13 @@ fn names(rule: &str) -> Option<Advice> {
             "A policy of domains opens TCP ports 80 and 443 only.",
             "Use HTTPS where the service has it; ports of this machine are opened by --allow-host-ports.",
         ),
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 /// Rules of the kernel's programs and of the system call filter.
 fn sockets(rule: &str) -> Option<Advice> {
-    match rule {
+    Some(match rule {
         "udp" => of(
             "UDP",
             Weight::Usual,
@@ -140,13 +140,13 @@ fn sockets(rule: &str) -> Option<Advice> {
             "awf met a state that it does not know, and refuses what it cannot judge.",
             "Report it with the record's line.",
         ),
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 /// Rules about what is said on an open connection.
 fn requests(rule: &str) -> Option<Advice> {
-    match rule {
+    Some(match rule {
         "deny-sni-mismatch" | "deny-host-mismatch" => of(
             "Two names for one connection",
             Weight::Grave,
@@ -189,13 +189,13 @@ fn requests(rule: &str) -> Option<Advice> {
             "Only awf's relay may use Squid.",
             NEVER,
         ),
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 /// Rules of the proxy of model providers.
 fn models(rule: &str) -> Option<Advice> {
-    match rule {
+    Some(match rule {
         "api-not-configured" | "api-malformed" | "api-too-large" | "api-websocket" => of(
             "Request that the API proxy does not take",
             Weight::Notable,
@@ -220,8 +220,8 @@ fn models(rule: &str) -> Option<Advice> {
             "The run names the models that may be asked, or what they may cost.",
             "Let the client ask an allowed model.",
         ),
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! that would be a link: SARIF reads `[text](place)` in messages.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -250,7 +251,11 @@ fn without_links(text: &str) -> String {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // To a string nothing fails.
+        let _written = write!(text, "{byte:02x}").is_ok();
+        text
+    })
 }
 
 #[cfg(test)]

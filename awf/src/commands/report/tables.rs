@@ -41,7 +41,7 @@ pub(super) fn destinations(rows: &Bounded<String, Destination>) -> Markup {
                 (amount("Failed", row.counts.failed, words::number))
                 (amount("Sent", row.counts.sent, words::bytes))
                 (amount("Received", row.counts.received, words::bytes))
-                td.text role="cell" data-label="Processes" { (few(&row.processes)) }
+                td.text.none[row.processes.named.is_empty()] role="cell" data-label="Processes" { (few(&row.processes)) }
             } } }
         }
         (beyond(rows.beyond(), "destinations"))

@@ -82,7 +82,7 @@ impl Timeline {
                 return;
             }
             let longer = LENGTHS.into_iter().find(|length| *length > self.length);
-            let longer = longer.unwrap_or(self.length.saturating_mul(10));
+            let longer = longer.unwrap_or_else(|| self.length.saturating_mul(10));
             let mut joined: BTreeMap<i64, Counts> = BTreeMap::new();
             for (span, counts) in &self.spans {
                 let sum = joined.entry((span * self.length).div_euclid(longer)).or_default();
