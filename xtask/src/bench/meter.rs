@@ -66,7 +66,7 @@ fn flood(port: impl Fn(u16) -> u16) -> Result<f64> {
     let gone = (0..FLOOD).filter(|number| socket.send_to(b"x", (ELSEWHERE, port(*number))).is_ok());
     // Without awf they go; inside, none does.
     let gone = gone.count();
-    ensure!(gone == 0 || gone == FLOOD.into(), "{gone} datagrams went");
+    ensure!(gone == 0 || gone == usize::from(FLOOD), "{gone} datagrams went");
     Ok(f64::from(FLOOD) / began.elapsed().as_secs_f64())
 }
 

@@ -123,7 +123,9 @@ fn measure(machine: &Machine, docker: Option<&Docker>, groups: &[Group]) -> Resu
         tell("floods, and what is on record");
         figures.extend(record::figures(machine)?);
     }
-    let brief = |group: &Group| matches!(group, Group::Start | Group::Docker | Group::Domains | Group::Record);
+    let brief = |group: &Group| {
+        matches!(group, Group::Start | Group::Docker | Group::Domains | Group::Record)
+    };
     if !groups.iter().all(brief) {
         let squid = SquidAlone::start(machine)?;
         let mut sandbox = Sandbox::start(machine, ALLOWED)?;

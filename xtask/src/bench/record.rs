@@ -29,7 +29,8 @@ pub(super) fn figures(machine: &Machine) -> Result<Vec<Figure>> {
             recorded.push(flood.recorded);
             missing.push(flood.lost);
         }
-        figures.push(Figure::new(kernel, median(refused), "1/s").beside("sent, free", median(free)));
+        figures
+            .push(Figure::new(kernel, median(refused), "1/s").beside("sent, free", median(free)));
         figures.push(Figure::new(written, median(recorded), "1/s"));
         figures.push(Figure::new(lost, median(missing), "%").aiming(Target::AtMost(0.0)));
     }

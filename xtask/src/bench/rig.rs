@@ -30,7 +30,7 @@ pub(super) struct Machine {
     lab: Lab,
     awf: PathBuf,
     /// This program, where every user may execute it.
-    program: PathBuf,
+    pub(super) program: PathBuf,
     /// For files of measurements.
     pub(super) directory: PathBuf,
 }
