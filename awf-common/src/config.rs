@@ -1,7 +1,7 @@
 //! What the programs are loaded with: written into `.rodata` before the load, frozen by the kernel from then on.
 //!
-//! Owns: the layouts of [`Config`], [`Opening`], [`GuardConfig`] and [`Layout`]. All but the last are derived from one `Policy` and
-//! its services by `awf`'s `enforce::contents`.
+//! Owns: the layouts of [`Config`], [`Opening`], [`GuardConfig`], [`Layout`] and [`TaskLayout`]. All but the last two are derived
+//! from one `Policy` and its services by `awf`'s `enforce::contents`.
 //! Addresses and ports are in host byte order; the programs convert at the edge.
 
 use crate::limits::{OPENINGS, TCP_PORTS};
@@ -85,6 +85,69 @@ pub struct Layout {
     pub node_id: u32,
 }
 
+/// Where this kernel keeps what tells who a process is: offsets in bytes, told by its own type information.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskLayout {
+    /// 1 if the others are known and may be used.
+    pub known: u32,
+    /// `task_struct.group_leader`.
+    pub leader: u32,
+    /// `task_struct.real_parent`.
+    pub parent: u32,
+    /// `task_struct.tgid`.
+    pub tgid: u32,
+    /// `task_struct.comm`.
+    pub comm: u32,
+    /// `task_struct.start_boottime`.
+    pub birth: u32,
+    /// `task_struct.self_exec_id`.
+    pub executions: u32,
+    /// `task_struct.mm`.
+    pub mm: u32,
+    /// `mm_struct.exe_file`.
+    pub exe_file: u32,
+    /// `file.f_path.mnt`.
+    pub file_mount: u32,
+    /// `file.f_path.dentry`.
+    pub file_dentry: u32,
+    /// `dentry.d_parent`.
+    pub dentry_parent: u32,
+    /// `dentry.d_name.name`.
+    pub dentry_name: u32,
+    /// `mount.mnt.mnt_root`.
+    pub mount_root: u32,
+    /// `mount.mnt`.
+    pub mount_inner: u32,
+    /// `mount.mnt_parent`.
+    pub mount_parent: u32,
+    /// `mount.mnt_mountpoint`.
+    pub mount_point: u32,
+}
+
+impl TaskLayout {
+    /// The value in the object file: nothing is read.
+    pub const UNKNOWN: Self = Self {
+        known: 0,
+        leader: 0,
+        parent: 0,
+        tgid: 0,
+        comm: 0,
+        birth: 0,
+        executions: 0,
+        mm: 0,
+        exe_file: 0,
+        file_mount: 0,
+        file_dentry: 0,
+        dentry_parent: 0,
+        dentry_name: 0,
+        mount_root: 0,
+        mount_inner: 0,
+        mount_parent: 0,
+        mount_point: 0,
+    };
+}
+
 impl Layout {
     /// The value in the object file: with it, no program that reads a kernel object passes the verifier.
     pub const UNKNOWN: Self = Self {
@@ -133,6 +196,7 @@ const _: () = assert!(size_of::<Config>() == 3 * 4 + 6 * 2 + 2 * TCP_PORTS + 2 *
 const _: () = assert!(size_of::<Opening>() == 8);
 const _: () = assert!(size_of::<GuardConfig>() == 2 * TCP_PORTS + 2 * 2 + 4);
 const _: () = assert!(size_of::<Layout>() == 7 * 4);
+const _: () = assert!(size_of::<TaskLayout>() == 17 * 4);
 
 #[cfg(feature = "user")]
 #[expect(
@@ -148,4 +212,6 @@ mod pod {
     unsafe impl aya::Pod for super::GuardConfig {}
     // SAFETY: as for `Config`.
     unsafe impl aya::Pod for super::Layout {}
+    // SAFETY: as for `Config`.
+    unsafe impl aya::Pod for super::TaskLayout {}
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: layouts (`repr(C)`, explicit zeroed padding, sizes asserted). Addresses and ports are in host byte order.
 
-use crate::limits::COMM_LEN;
+use crate::limits::{ANCESTORS, COMM_LEN, PART_BYTES, PATH_BYTES};
 
 /// The hook that refused.
 #[repr(u8)]
@@ -73,7 +73,7 @@ impl Hook {
 
 /// Who an attempt came from.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -81,16 +81,82 @@ pub struct Process {
     pub uid: u32,
     /// Task name, zero-terminated.
     pub comm: [u8; COMM_LEN],
+    /// When the process was started: `task_struct.start_boottime` of its first thread, nanoseconds since boot. With the process
+    /// id it names one process for as long as the machine is up; 0 if the kernel did not tell.
+    pub birth_ns: u64,
+    /// How many programs it has executed: `task_struct.self_exec_id`.
+    pub executions: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+impl Process {
+    /// Stands for a process that is not known.
+    pub const NOBODY: Self =
+        Self { pid: 0, uid: 0, comm: [0; COMM_LEN], birth_ns: 0, executions: 0, padding: 0 };
+
+    /// The key of its [`Identity`].
+    pub const fn key(&self) -> IdentityKey {
+        IdentityKey { birth_ns: self.birth_ns, pid: self.pid, executions: self.executions }
+    }
+}
+
+/// One process while it executes one program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IdentityKey {
+    /// [`Process::birth_ns`].
+    pub birth_ns: u64,
+    /// [`Process::pid`].
+    pub pid: u32,
+    /// [`Process::executions`].
+    pub executions: u32,
+}
+
+/// A process above another.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Above {
+    /// Process id in the initial pid namespace; 0 ends the list.
+    pub pid: u32,
+    /// Task name, zero-terminated.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// Who a process is, told by the kernel while the process makes its attempt: true even if nothing is left of it a moment later.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its parent first.
+    pub above: [Above; ANCESTORS],
+    /// Bytes used of `path`.
+    pub used: u32,
+    /// 1 if there are parts before those in `path`, 2 as long as nothing of this is written yet.
+    pub cut: u32,
+    /// Parts of the executable's path, the last one first, each with its terminating zero.
+    pub path: [u8; PATH_BYTES + PART_BYTES],
+}
+
+impl Identity {
+    /// Says nothing.
+    pub const UNKNOWN: Self = Self {
+        above: [Above { pid: 0, comm: [0; COMM_LEN] }; ANCESTORS],
+        used: 0,
+        cut: 2,
+        path: [0; PATH_BYTES + PART_BYTES],
+    };
 }
 
 /// One refused attempt.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Refusal {
     /// `CLOCK_MONOTONIC` nanoseconds.
     pub ktime_ns: u64,
     /// cgroup2 id of the calling task.
     pub cgroup: u64,
+    /// The socket's cookie (`bpf_get_socket_cookie`), unique as long as the machine is up; 0 where the hook cannot tell.
+    pub cookie: u64,
     /// The caller; zero for packets, which have none.
     pub process: Process,
     /// Address family of the socket (`AF_INET` 2, `AF_INET6` 10).
@@ -121,6 +187,10 @@ pub struct Refusal {
 pub struct Origin {
     /// `CLOCK_MONOTONIC` nanoseconds of the connect.
     pub ktime_ns: u64,
+    /// cgroup2 id of the calling task.
+    pub cgroup: u64,
+    /// The socket's cookie.
+    pub cookie: u64,
     /// The caller.
     pub process: Process,
     /// Original IPv4 destination.
@@ -183,9 +253,11 @@ pub enum Counter {
 /// Number of [`Counter`] slots.
 pub const COUNTERS: u32 = 9;
 
-const _: () = assert!(size_of::<Process>() == 24);
-const _: () = assert!(size_of::<Refusal>() == 72);
-const _: () = assert!(size_of::<Origin>() == 40);
+const _: () = assert!(size_of::<Process>() == 40);
+const _: () = assert!(size_of::<IdentityKey>() == 16);
+const _: () = assert!(size_of::<Identity>() == 20 * ANCESTORS + 8 + PATH_BYTES + PART_BYTES);
+const _: () = assert!(size_of::<Refusal>() == 96);
+const _: () = assert!(size_of::<Origin>() == 72);
 const _: () = assert!(size_of::<ClientEnd>() == 8);
 const _: () = assert!(size_of::<Asked>() == 8);
 
@@ -199,6 +271,10 @@ mod pod {
     unsafe impl aya::Pod for super::Origin {}
     // SAFETY: as for `Origin`.
     unsafe impl aya::Pod for super::ClientEnd {}
+    // SAFETY: as for `Origin`.
+    unsafe impl aya::Pod for super::IdentityKey {}
+    // SAFETY: as for `Origin`.
+    unsafe impl aya::Pod for super::Identity {}
 }
 
 #[cfg(feature = "user")]

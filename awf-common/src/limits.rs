@@ -15,7 +15,19 @@ pub const ORIGINS: u32 = 16_384;
 /// UDP sockets whose asked resolver is remembered, so that the answer seems to come from it.
 pub const ASKED: u32 = 8_192;
 /// Bytes of the ring buffer for refusals: a power of two and a multiple of the page size, as the kernel wants it
-/// (`kernel/bpf/ringbuf.c`). At 80 bytes a record (8 of them header) it holds some 6,500 refusals that user space has not read yet.
-pub const REFUSALS_BYTES: u32 = 512 * 1024;
+/// (`kernel/bpf/ringbuf.c`). At 112 bytes a record (8 of them header) it holds some 18,700 refusals that user space has not read
+/// yet: what two processors refuse in the 20 ms for which a loaded machine may not let it run.
+pub const REFUSALS_BYTES: u32 = 2 * 1024 * 1024;
+/// Processes whose identity is remembered at a time. The least recently used one is forgotten first; of a forgotten one, procfs
+/// is asked.
+pub const IDENTITIES: u32 = 2_048;
+/// Processes above one that are told with it.
+pub const ANCESTORS: usize = 8;
+/// Parts of a path that are told, and bytes for all of them. A longer path is told from its end.
+pub const PATH_PARTS: usize = 24;
+/// See [`PATH_PARTS`].
+pub const PATH_BYTES: usize = 512;
+/// Bytes of one part of a path, with its terminating zero: `NAME_MAX` in `include/uapi/linux/limits.h`, and one.
+pub const PART_BYTES: usize = 256;
 /// Single addresses that the proxy guard knows, of each family.
 pub const GUARD_ADDRESSES: u32 = 4_096;

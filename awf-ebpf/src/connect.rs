@@ -7,10 +7,10 @@
 
 use awf_common::config::Config;
 use awf_common::decide::{Destination, Door, Transport, Verdict, decide};
-use awf_common::event::{Asked, Counter, Hook, Origin};
+use awf_common::event::{Asked, Counter, Hook, Origin, Process};
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::bpf_sock_addr;
-use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_socket_cookie, bpf_ktime_get_ns};
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 
@@ -99,6 +99,7 @@ pub(crate) fn transport(ctx: &SockAddrContext, hook: Hook) -> Option<Transport> 
 pub(crate) fn judge(ctx: &SockAddrContext, hook: Hook, asking: Asking) -> i32 {
     let config = settings::agent();
     let port = port(ctx);
+    let process = caller();
     let verdict = match transport(ctx, hook) {
         Some(transport) => {
             decide(&config, &settings::Services, transport, asking.destination, port)
@@ -110,10 +111,10 @@ pub(crate) fn judge(ctx: &SockAddrContext, hook: Hook, asking: Asking) -> i32 {
             count(Counter::Pass);
             ALLOW
         }
-        Verdict::Lead(door) => lead(ctx, &config, door, asking, port),
+        Verdict::Lead(door) => lead(ctx, &config, door, Asker { asking, port, process: &process }),
         Verdict::Refuse(reason) => {
             let attempt = attempt(ctx, hook, asking, port, false);
-            refuse_caller(&attempt, reason, config.chooses_errno != 0)
+            refuse_caller(&attempt, reason, &process, config.chooses_errno != 0)
         }
     }
 }
@@ -140,57 +141,58 @@ pub(crate) fn attempt(
         address: asking.words,
         is_v6: matches!(asking.destination, Destination::V6 | Destination::V6Local),
         port,
+        // SAFETY: the context is what the helper wants.
+        cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
     }
+}
+
+/// Who asked for what.
+struct Asker<'a> {
+    asking: Asking,
+    port: u16,
+    process: &'a Process,
 }
 
 /// Rewrites the destination to a door and remembers what was asked.
 #[inline(always)]
-fn lead(ctx: &SockAddrContext, config: &Config, door: Door, asking: Asking, port: u16) -> i32 {
+fn lead(ctx: &SockAddrContext, config: &Config, door: Door, asker: Asker<'_>) -> i32 {
+    let Asker { asking, port, process } = asker;
     let Destination::V4(address) = asking.destination else {
         return crate::report::REFUSE;
     };
     // SAFETY: the context is what the helper wants.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    let (door_port, remembered) = match door {
-        Door::Name => {
-            count(Counter::LeadName);
-            let asked = Asked { address, port: u32::from(port) };
-            (config.name_door_port, ASKED.insert(cookie, asked, 0))
-        }
-        Door::Transparent => {
-            count(Counter::LeadTransparent);
-            (config.transparent_door_port, remember(cookie, address, port, door))
-        }
-        Door::Proxy => {
-            count(Counter::LeadProxy);
-            (config.proxy_door_port, remember(cookie, address, port, door))
-        }
-        Door::Service => {
-            count(Counter::LeadService);
-            (config.service_door_port, remember(cookie, address, port, door))
-        }
+    let (counter, door_port) = match door {
+        Door::Name => (Counter::LeadName, config.name_door_port),
+        Door::Transparent => (Counter::LeadTransparent, config.transparent_door_port),
+        Door::Proxy => (Counter::LeadProxy, config.proxy_door_port),
+        Door::Service => (Counter::LeadService, config.service_door_port),
+    };
+    count(counter);
+    let remembered = if matches!(door, Door::Name) {
+        ASKED.insert(cookie, Asked { address, port: u32::from(port) }, 0)
+    } else {
+        let origin = Origin {
+            // SAFETY: takes no argument.
+            ktime_ns: unsafe { bpf_ktime_get_ns() },
+            // SAFETY: as above.
+            cgroup: unsafe { bpf_get_current_cgroup_id() },
+            cookie,
+            process: *process,
+            address,
+            port,
+            door: door as u8,
+            padding: 0,
+        };
+        ORIGIN_OF_SOCKET.insert(cookie, origin, 0)
     };
     // A connection whose destination could not be remembered would reach the door without a name: refuse it here, at once.
     if remembered.is_err() {
         let attempt = attempt(ctx, Hook::Connect, asking, port, false);
-        return refuse_caller(&attempt, awf_common::decide::Reason::Internal, false);
+        return refuse_caller(&attempt, awf_common::decide::Reason::Internal, process, false);
     }
     rewrite(ctx, config.door, door_port, asking.by_v6_hook);
     ALLOW
-}
-
-#[inline(always)]
-fn remember(cookie: u64, address: u32, port: u16, door: Door) -> Result<(), i32> {
-    let origin = Origin {
-        // SAFETY: takes no argument.
-        ktime_ns: unsafe { bpf_ktime_get_ns() },
-        process: caller(),
-        address,
-        port,
-        door: door as u8,
-        padding: 0,
-    };
-    ORIGIN_OF_SOCKET.insert(cookie, origin, 0)
 }
 
 /// Writes a new address into the context. Volatile: LLVM merges neighbouring context writes, which the verifier refuses.

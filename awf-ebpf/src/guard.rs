@@ -13,7 +13,7 @@ use aya_ebpf::programs::{SockAddrContext, SockContext};
 
 use crate::connect::{Asking, address4, address6, attempt, port, transport};
 use crate::maps::{GUARD_LISTED4, GUARD_LISTED6};
-use crate::report::{ALLOW, refuse_caller};
+use crate::report::{ALLOW, caller, refuse_caller};
 use crate::settings;
 use crate::socket::create;
 
@@ -56,12 +56,15 @@ fn judge(ctx: &SockAddrContext, hook: Hook, asking: Asking) -> i32 {
     match verdict {
         Verdict::Pass => ALLOW,
         // The rule never leads the proxy anywhere; treat it as the broken state it would be.
-        Verdict::Lead(_) => {
-            refuse_caller(&attempt(ctx, hook, asking, port, true), Reason::Internal, false)
-        }
+        Verdict::Lead(_) => refuse_caller(
+            &attempt(ctx, hook, asking, port, true),
+            Reason::Internal,
+            &caller(),
+            false,
+        ),
         Verdict::Refuse(reason) => {
             let chooses_errno = config.chooses_errno != 0;
-            refuse_caller(&attempt(ctx, hook, asking, port, true), reason, chooses_errno)
+            refuse_caller(&attempt(ctx, hook, asking, port, true), reason, &caller(), chooses_errno)
         }
     }
 }

@@ -22,7 +22,7 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::macros::lsm_cgroup;
 use aya_ebpf::programs::LsmContext;
 
-use crate::report::{ALLOW, Attempt, refuse_caller};
+use crate::report::{ALLOW, Attempt, caller, refuse_caller};
 use crate::settings;
 
 /// An object of the kernel.
@@ -168,6 +168,7 @@ fn refuse(hook: Hook, reason: Reason, [family, kind, protocol]: [u32; 3]) -> i32
         address: [0; 4],
         is_v6: false,
         port: 0,
+        cookie: 0,
     };
-    refuse_caller(&attempt, reason, settings::agent().chooses_errno != 0)
+    refuse_caller(&attempt, reason, &caller(), settings::agent().chooses_errno != 0)
 }

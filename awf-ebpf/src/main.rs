@@ -14,6 +14,7 @@
 mod settings;
 mod maps;
 mod report;
+mod identity;
 mod socket;
 mod connect;
 mod send;

@@ -1,7 +1,9 @@
 //! The maps: one set per run, so that equal addresses of two runs never meet.
 
-use awf_common::event::{Asked, COUNTERS, ClientEnd, Origin};
-use awf_common::limits::{ASKED as ASKED_SOCKETS, GUARD_ADDRESSES, ORIGINS, REFUSALS_BYTES};
+use awf_common::event::{Asked, COUNTERS, ClientEnd, Identity, IdentityKey, Origin};
+use awf_common::limits::{
+    ASKED as ASKED_SOCKETS, GUARD_ADDRESSES, IDENTITIES, ORIGINS, REFUSALS_BYTES,
+};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
 
@@ -21,6 +23,11 @@ pub(crate) static ORIGIN_OF_CLIENT: LruHashMap<ClientEnd, Origin> =
 /// Socket cookie to the resolver that was asked.
 #[map]
 pub(crate) static ASKED: LruHashMap<u64, Asked> = LruHashMap::with_max_entries(ASKED_SOCKETS, 0);
+
+/// Who the processes are that made attempts.
+#[map]
+pub(crate) static IDENTITY_OF: LruHashMap<IdentityKey, Identity> =
+    LruHashMap::with_max_entries(IDENTITIES, 0);
 
 /// Refusals. Allowed traffic never comes here, so that no flood of it can hide them.
 #[map]

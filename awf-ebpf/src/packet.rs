@@ -7,11 +7,11 @@
 #![expect(clippy::needless_pass_by_value, reason = "the entry points get their context by value")]
 
 use awf_common::decide::{Reason, packet_stays_inside};
-use awf_common::event::Hook;
+use awf_common::event::{Hook, Process};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 
-use crate::report::{ALLOW, Attempt, NOBODY, REFUSE, refuse};
+use crate::report::{ALLOW, Attempt, REFUSE, refuse};
 use crate::settings;
 
 /// `ETH_P_IP` and `ETH_P_IPV6` (`linux/if_ether.h`) as the context holds them, in network byte order.
@@ -106,8 +106,9 @@ fn drop_packet(seen: &Seen, hook: Hook) -> i32 {
         address: seen.destination,
         is_v6: seen.is_v6,
         port: seen.port,
+        cookie: 0,
     };
     // A packet may be sent from an interrupt: the current task means nothing here.
-    refuse(&attempt, Reason::Packet, NOBODY, 0);
+    refuse(&attempt, Reason::Packet, &Process::NOBODY, 0);
     REFUSE
 }

@@ -10,11 +10,7 @@ use aya_ebpf::helpers::{
 };
 
 use crate::maps::{COUNTS, REFUSALS};
-use crate::settings;
-
-/// Stands for a process that is not known.
-pub(crate) const NOBODY: Process =
-    Process { pid: 0, uid: 0, comm: [0; awf_common::limits::COMM_LEN] };
+use crate::{identity, settings};
 
 /// What was refused.
 pub(crate) struct Attempt {
@@ -34,6 +30,8 @@ pub(crate) struct Attempt {
     pub(crate) is_v6: bool,
     /// Destination port.
     pub(crate) port: u16,
+    /// The socket's cookie; 0 where the hook cannot tell.
+    pub(crate) cookie: u64,
 }
 
 /// Adds one to a counter of this CPU.
@@ -45,29 +43,33 @@ pub(crate) fn count(counter: Counter) {
     }
 }
 
-/// The calling task.
+/// The calling task; [`identity::remember`] tells more of it.
 #[inline(always)]
 pub(crate) fn caller() -> Process {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the helpers pack two 32-bit numbers in one word"
     )]
+    let (birth_ns, executions) = identity::key();
     Process {
         pid: (bpf_get_current_pid_tgid() >> 32) as u32,
         uid: bpf_get_current_uid_gid() as u32,
         comm: bpf_get_current_comm().unwrap_or_default(),
+        birth_ns,
+        executions,
+        padding: 0,
     }
 }
 
 /// The calling task as far as the setsockopt hook may ask: before 6.1 the kernel does not tell it.
 #[inline(always)]
 pub(crate) fn option_caller() -> Process {
-    if settings::agent().options_have_caller != 0 { caller() } else { NOBODY }
+    if settings::agent().options_have_caller != 0 { caller() } else { Process::NOBODY }
 }
 
 /// Records a refusal; for packets there is no caller, so `process` is theirs to give.
 #[inline(always)]
-pub(crate) fn refuse(attempt: &Attempt, reason: Reason, process: Process, cgroup: u64) {
+pub(crate) fn refuse(attempt: &Attempt, reason: Reason, process: &Process, cgroup: u64) {
     count(match (attempt.from_proxy, attempt.hook) {
         (true, _) => Counter::GuardRefuse,
         (false, Hook::Egress | Hook::Ingress) => Counter::DropPacket,
@@ -85,7 +87,8 @@ pub(crate) fn refuse(attempt: &Attempt, reason: Reason, process: Process, cgroup
         // SAFETY: takes no argument.
         ktime_ns: unsafe { bpf_ktime_get_ns() },
         cgroup,
-        process,
+        cookie: attempt.cookie,
+        process: *process,
         family: attempt.family as u16,
         port: attempt.port,
         kind: attempt.kind as u16,
@@ -102,10 +105,15 @@ pub(crate) fn refuse(attempt: &Attempt, reason: Reason, process: Process, cgroup
 
 /// Records a refusal of the calling task and chooses its errno. Returns the hook's "no".
 #[inline(always)]
-pub(crate) fn refuse_caller(attempt: &Attempt, reason: Reason, chooses_errno: bool) -> i32 {
+pub(crate) fn refuse_caller(
+    attempt: &Attempt,
+    reason: Reason,
+    caller: &Process,
+    chooses_errno: bool,
+) -> i32 {
     // SAFETY: takes no argument.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    refuse(attempt, reason, caller(), cgroup);
+    refuse(attempt, reason, caller, cgroup);
     if chooses_errno {
         // SAFETY: takes a number. User space sets the flag only where the kernel has the helper; elsewhere the verifier
         // prunes this branch, because the configuration is frozen.

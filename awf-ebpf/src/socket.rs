@@ -14,8 +14,8 @@ use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, cgroup_sockopt};
 use aya_ebpf::programs::{SockAddrContext, SockContext, SockoptContext};
 
 use crate::maps::{ASKED, ORIGIN_OF_SOCKET};
-use crate::report::{ALLOW, Attempt, REFUSE, option_caller, refuse, refuse_caller};
-use crate::settings;
+use crate::report::{ALLOW, Attempt, REFUSE, caller, option_caller, refuse, refuse_caller};
+use crate::{identity, settings};
 
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
@@ -38,6 +38,10 @@ fn awf_create(ctx: SockContext) -> i32 {
 /// Shared with the guard: the proxy needs TCP and UDP only, too.
 #[inline(always)]
 pub(crate) fn create(ctx: &SockContext, from_proxy: bool, chooses_errno: bool) -> i32 {
+    let process = caller();
+    if !from_proxy {
+        identity::remember(&process);
+    }
     // SAFETY: the kernel passes a valid context; the verifier checks the access.
     let kind = unsafe { (*ctx.sock).type_ };
     // SAFETY: as above.
@@ -56,8 +60,9 @@ pub(crate) fn create(ctx: &SockContext, from_proxy: bool, chooses_errno: bool) -
         address: [0; 4],
         is_v6: false,
         port: 0,
+        cookie: 0,
     };
-    refuse_caller(&attempt, Reason::SocketType, chooses_errno)
+    refuse_caller(&attempt, Reason::SocketType, &process, chooses_errno)
 }
 
 /// Forgets what the socket asked for. The return value is ignored by the kernel.
@@ -107,8 +112,9 @@ fn bind(ctx: &SockAddrContext, address: u32) -> i32 {
         address: [0, 0, 0, address],
         is_v6: false,
         port: crate::connect::port(ctx),
+        cookie: 0,
     };
-    refuse_caller(&attempt, Reason::Door, config.chooses_errno != 0)
+    refuse_caller(&attempt, Reason::Door, &caller(), config.chooses_errno != 0)
 }
 
 /// `SOL_SOCKET` on every architecture awf runs on.
@@ -156,10 +162,11 @@ fn awf_setsockopt(ctx: SockoptContext) -> i32 {
         address: [0; 4],
         is_v6: false,
         port: u16::try_from(option).unwrap_or(u16::MAX),
+        cookie: 0,
     };
     // EPERM, which is what this refusal is to be: `bpf_set_retval` is not available to this hook on every kernel.
     // SAFETY: takes no argument.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    refuse(&attempt, Reason::SocketOption, option_caller(), cgroup);
+    refuse(&attempt, Reason::SocketOption, &option_caller(), cgroup);
     REFUSE
 }

@@ -5,10 +5,12 @@
 //! sees the end of a run does that.
 //!
 //! A command may end with any code from 0 to 255 and `awf` passes it on, so no code of our own is
-//! beyond confusion. The new ones lie in 110..=121: shells use 126 and 127, `timeout` 124 and 125,
+//! beyond confusion. The new ones lie in 110..=122: shells use 126 and 127, `timeout` 124 and 125,
 //! signals 128 + n, `sysexits.h` 64..=78, `xargs` 123. Standard error always names the case.
 
 use std::process::ExitCode;
+
+use crate::observe::summary::Lost;
 
 /// How a run of `awf` ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub enum Exit {
     Unproved,
     /// Enforcement was lost while the command ran; the command was killed.
     EnforcementLost,
+    /// `--strict-audit`: attempts are missing in the record.
+    RecordIncomplete,
     /// `--agent-timeout` expired.
     Timeout,
     /// `awf` received SIGINT.
@@ -46,7 +50,7 @@ pub enum Exit {
 }
 
 /// Every fixed exit code with its meaning, in ascending order.
-pub const TABLE: [(Exit, &str); 14] = [
+pub const TABLE: [(Exit, &str); 15] = [
     (Exit::Usage, "wrong usage; nothing was started"),
     (Exit::SetUp, "the sandbox could not be set up"),
     (Exit::NoCgroup2, "no writable cgroup v2 hierarchy"),
@@ -58,6 +62,7 @@ pub const TABLE: [(Exit, &str); 14] = [
     (Exit::DockerUnusable, "the Docker daemon or an image cannot be used"),
     (Exit::Unproved, "enforcement could not be proved; the command was not started"),
     (Exit::EnforcementLost, "enforcement was lost; the command was killed"),
+    (Exit::RecordIncomplete, "the record is incomplete (--strict-audit)"),
     (Exit::Timeout, "--agent-timeout expired"),
     (Exit::Interrupted, "interrupted (SIGINT)"),
     (Exit::Terminated, "terminated (SIGTERM)"),
@@ -79,9 +84,21 @@ impl Exit {
             Self::DockerUnusable => 116,
             Self::Unproved => 120,
             Self::EnforcementLost => 121,
+            Self::RecordIncomplete => 122,
             Self::Timeout => 124,
             Self::Interrupted => 130,
             Self::Terminated => 143,
+        }
+    }
+}
+
+impl Exit {
+    /// How a run ends whose record must be complete. What ended the run otherwise is told first.
+    #[must_use]
+    pub const fn strict(self, lost: Lost) -> Self {
+        match self {
+            Self::Agent(_) if lost.total() > 0 => Self::RecordIncomplete,
+            other => other,
         }
     }
 }

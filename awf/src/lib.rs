@@ -184,6 +184,7 @@ fn decide(args: &Args, privileged: bool) -> Result<(Plan, Audit)> {
         containers.stay_until_removed();
     }
     let audit = Audit::of(&settings, &host, &plan);
+    plan.terms.policy_sha256.clone_from(&audit.policy_sha256);
     Ok((plan, audit))
 }
 

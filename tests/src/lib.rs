@@ -74,8 +74,10 @@ pub struct Outcome {
     pub stdout: String,
     /// What the command and awf wrote.
     pub stderr: String,
-    /// Lines of `egress.jsonl`.
+    /// Attempts in `egress.jsonl`.
     pub records: Vec<Value>,
+    /// Its last line, if the run came to its end.
+    pub summary: Option<Value>,
     /// `access.log`.
     pub access_log: String,
     /// From start to end.
@@ -217,12 +219,10 @@ impl Run {
     pub fn outcome(&self, output: &Output, took: Duration) -> Outcome {
         use std::os::unix::process::ExitStatusExt as _;
         let read = |name: &str| fs::read_to_string(self.logs.join(name)).unwrap_or_default();
-        let records = read("egress.jsonl")
-            .lines()
-            .map(|line| {
-                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
-            })
-            .collect();
+        let lines = read("egress.jsonl");
+        let (records, others): (Vec<Value>, Vec<Value>) =
+            lines.lines().map(parsed).partition(|line| line["event"] == "attempt");
+        let summary = others.into_iter().find(|line| line["event"] == "summary");
         let access_log = read("access.log");
         Outcome {
             code: output
@@ -233,10 +233,24 @@ impl Run {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             records,
+            summary,
             access_log,
             took,
         }
     }
+}
+
+fn parsed(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+/// How many attempts the lines of a record stand for that have this part.
+pub fn attempts_with(record: &str, part: &str) -> usize {
+    let lines = record.lines().filter(|line| line.contains(part)).map(parsed);
+    lines
+        .filter(|line| line["event"] == "attempt")
+        .map(|line| line["count"].as_u64().map_or(1, |count| count.try_into().expect("a count")))
+        .sum()
 }
 
 impl Drop for Run {

@@ -13,7 +13,6 @@ use super::client::Counters;
 use super::local::Figures;
 use super::refusal::Refusal;
 use crate::observe::journal::Journal;
-use crate::observe::processes;
 use crate::observe::record::{Layer, NameSource, ProcessInfo, Record, Verdict};
 use crate::plan::addresses;
 use crate::plan::api_proxy::Provider;
@@ -30,16 +29,19 @@ pub struct Visit {
     pub ktime_ns: u64,
     /// Who it is.
     pub process: ProcessInfo,
+    /// Its cgroup and the cookie of its socket.
+    pub socket: (u64, u64),
 }
 
 impl Visit {
     /// A client as the kernel tells of it.
-    pub fn of(origin: &Origin, client: SocketAddr) -> Self {
+    pub fn of(origin: &Origin, client: SocketAddr, journal: &Journal) -> Self {
         Self {
             port: origin.port,
             client_port: client.port(),
             ktime_ns: origin.ktime_ns,
-            process: processes::describe(&origin.process),
+            process: journal.processes().describe(&origin.process),
+            socket: (origin.cgroup, origin.cookie),
         }
     }
 }
@@ -164,6 +166,8 @@ impl Exchange {
             rule: outcome.rule.to_owned(),
             reason: outcome.reason.into_owned(),
             process: self.visit.process.clone(),
+            cgroup: Some(self.visit.socket.0),
+            cookie: Some(self.visit.socket.1),
             protocol: "tcp".into(),
             address: Some(IpAddr::V4(addresses::API_PROXY)),
             port: Some(if named { super::TLS_PORT } else { self.visit.port }),

@@ -210,6 +210,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = RUN)]
     pub record_key: Option<String>,
 
+    /// Record the SHA-256 of each executable that tries something; the first attempt of each waits for
+    /// it
+    #[arg(long, help_heading = RUN)]
+    pub record_exe_hash: bool,
+
+    /// End with exit code 122 if an attempt was judged but is missing in egress.jsonl
+    #[arg(long, help_heading = RUN)]
+    pub strict_audit: bool,
+
     /// What the original had and awf answers in one sentence.
     #[arg(skip)]
     #[serde(skip)]

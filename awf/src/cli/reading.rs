@@ -122,6 +122,8 @@ pub enum Decision {
     Allowed,
     /// It was refused
     Denied,
+    /// It was let through, but not answered
+    Error,
 }
 
 /// `awf logs audit`.
@@ -139,7 +141,7 @@ pub struct AuditArgs {
     /// Only domains with this text in them
     #[arg(long, value_name = "TEXT")]
     pub domain: Option<String>,
-    /// Only what was allowed, or denied
+    /// Only what was allowed, denied, or failed
     #[arg(long, value_enum)]
     pub decision: Option<Decision>,
 }

@@ -1,4 +1,4 @@
-//! How the record of a run is protected: `--record-chain` and `--record-key`.
+//! How the record of a run is kept: `--record-*` and `--strict-audit`.
 //!
 //! Takes options, gives [`RecordOptions`] with the key read. Must never change anything.
 
@@ -9,13 +9,17 @@ use super::usage::UsageError;
 use crate::host::{self, Caller};
 use crate::observe::chain::key::SigningKey;
 
-/// What protects the record.
+/// What the record holds, what protects it, and what it is worth.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordOptions {
     /// Whether its lines form a hash chain.
     pub chain: bool,
     /// What signs the chain's end.
     pub key: Option<RecordKey>,
+    /// Whether executables are digested.
+    pub exe_hash: bool,
+    /// Whether a run fails if its record is incomplete.
+    pub strict: bool,
 }
 
 /// A signing key and its file.
@@ -32,7 +36,12 @@ impl RecordOptions {
     pub(super) fn of(args: &Args, caller: &Caller) -> Result<Self, UsageError> {
         let key =
             args.record_key.as_deref().map(|text| RecordKey::read(text, caller)).transpose()?;
-        Ok(Self { chain: args.record_chain || key.is_some(), key })
+        Ok(Self {
+            chain: args.record_chain || key.is_some(),
+            key,
+            exe_hash: args.record_exe_hash,
+            strict: args.strict_audit,
+        })
     }
 }
 

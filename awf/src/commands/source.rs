@@ -57,6 +57,12 @@ impl Source {
         Ok(Search::new()?.all())
     }
 
+    /// The caller's runs that go on; of root, all.
+    pub fn own_running() -> Result<Vec<Self>> {
+        let running = Search::new()?.running().into_iter();
+        Ok(running.filter(|(own, _source)| *own).map(|(_own, source)| source).collect())
+    }
+
     /// The record of every attempt.
     pub fn record(&self) -> PathBuf {
         self.logs.join(RECORD)

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
-use awf_common::config::Layout;
-use awf_common::event::{ClientEnd, Origin};
+use awf_common::config::{Layout, TaskLayout};
+use awf_common::event::{ClientEnd, Identity, IdentityKey, Origin};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{
     CgroupSkb, CgroupSock, CgroupSockAddr, CgroupSockopt, Program, ProgramError, SockOps,
@@ -15,7 +15,7 @@ use aya::programs::{
 use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
 use nix::sched::{CloneFlags, unshare};
 
-use super::profile::Looking;
+use super::profile::{Looking, Profile};
 use super::types::Types;
 use super::{Contents, EnforceError, Standing, sys};
 
@@ -100,6 +100,7 @@ pub struct Object {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
     standing: Standing,
+    knows_processes: bool,
 }
 
 impl Object {
@@ -131,16 +132,19 @@ impl Object {
         mut standing: Standing,
         types: Option<&Types>,
     ) -> Result<Self, EnforceError> {
-        let layout = types.map_or(Ok(Layout::UNKNOWN), Types::layout)?;
+        let is_full = standing.profile == Profile::Full;
+        let layout = types.filter(|_types| is_full).map_or(Ok(Layout::UNKNOWN), Types::layout)?;
+        let tasks = types.and_then(Types::tasks).unwrap_or(TaskLayout::UNKNOWN);
         let mut ebpf = EbpfLoader::new()
             .btf(None)
             .override_global("AGENT", &contents.agent, true)
             .override_global("SERVICES", contents.openings.as_slice(), true)
             .override_global("PROXY", &contents.proxy, true)
             .override_global("LAYOUT", &layout, true)
+            .override_global("TASKS", &tasks, true)
             .load(OBJECT)?;
         let mut hooks = HOOKS.to_vec();
-        let types = types.map(Types::hooks_only);
+        let types = types.filter(|_types| is_full).map(Types::hooks_only);
         if let Some(types) = &types {
             if may_load_lsm(&mut ebpf, types)? {
                 hooks.extend(LSM_HOOKS);
@@ -150,7 +154,7 @@ impl Object {
             }
         }
         load_programs(&mut ebpf, &hooks, types.as_ref())?;
-        let mut object = Self { ebpf, hooks, standing };
+        let mut object = Self { ebpf, hooks, standing, knows_processes: tasks.known == 1 };
         object.fill("GUARD_LISTED4", contents.listed4.iter().map(|(key, bits)| (*key, *bits)))?;
         object.fill("GUARD_LISTED6", contents.listed6.iter().map(|(key, bits)| (*key, *bits)))?;
         Ok(object)
@@ -190,6 +194,26 @@ impl Object {
     pub fn take_refusals(&mut self) -> Result<RingBuf<MapData>, EnforceError> {
         let map = self.ebpf.take_map("REFUSALS").ok_or_else(|| missing("REFUSALS"))?;
         RingBuf::try_from(map).map_err(|error| map_error("REFUSALS", error))
+    }
+
+    /// Who the processes are that made attempts; `None` if this kernel does not tell.
+    pub fn take_identities(
+        &mut self,
+    ) -> Result<Option<HashMap<MapData, IdentityKey, Identity>>, EnforceError> {
+        if !self.knows_processes {
+            return Ok(None);
+        }
+        let map = self.ebpf.take_map("IDENTITY_OF").ok_or_else(|| missing("IDENTITY_OF"))?;
+        HashMap::try_from(map).map(Some).map_err(|error| map_error("IDENTITY_OF", error))
+    }
+
+    /// The kernel's digest of each program (`bpf_prog_info.tag`), hexadecimal.
+    pub fn digests(&self) -> BTreeMap<String, String> {
+        let digest = |hook: &Hook| {
+            let info = self.ebpf.program(hook.program)?.info().ok()?;
+            Some((hook.program.to_owned(), format!("{:016x}", info.tag().to_be())))
+        };
+        self.hooks.iter().filter_map(digest).collect()
     }
 
     /// The counters.

@@ -63,18 +63,17 @@ impl Standing {
         Self { profile: Profile::Hardened, reason: reason.into() }
     }
 
-    /// Starts to read what loading for `full` takes, on a thread of its own: it is needed first of all.
+    /// Starts to read what loading takes, on a thread of its own: it is needed first of all.
     pub fn look_apart(self) -> io::Result<Looking> {
         let thread = thread::Builder::new().name("awf-types".into()).spawn(|| self.look())?;
         Ok(Looking { thread })
     }
 
     fn look(self) -> Looked {
-        if self.profile == Profile::Hardened {
-            return Ok((self, None));
-        }
         match Types::of_kernel() {
             Ok(types) => Ok((self, Some(types))),
+            // Then procfs has to tell who a process is.
+            Err(_unknown) if self.profile == Profile::Hardened => Ok((self, None)),
             // Built without it. Any other failure is one of the moment, and no reason for less.
             Err(TypesError::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
                 Ok((Self::hardened("the kernel does not describe its types"), None))
@@ -94,7 +93,7 @@ impl Standing {
     }
 }
 
-/// What was found: the profile to load for, and the kernel's types if that is `full`.
+/// What was found: the profile to load for, and the kernel's types, without which it is not `full`.
 type Looked = Result<(Standing, Option<Types>), EnforceError>;
 
 /// A look that goes on.

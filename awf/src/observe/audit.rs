@@ -24,6 +24,8 @@ pub struct Audit {
     pub redactor: Redactor,
     /// The plan for a reader.
     pub plan: Value,
+    /// SHA-256 of the policy, as the manifest has it.
+    pub policy_sha256: String,
     /// Whether what helps to find a fault is left if the command fails.
     pub diagnostic: bool,
 }
@@ -46,6 +48,9 @@ impl Audit {
         let resolvers = settings.dns_servers.as_ref().unwrap_or(&host.resolvers);
         let resolvers: Vec<String> = resolvers.iter().map(ToString::to_string).collect();
         let shown = shown_plan(settings, plan, &redactor);
+        let manifest = manifest::of(settings, plan, &resolvers);
+        let policy_sha256 =
+            manifest.get(manifest::DIGEST).and_then(Value::as_str).unwrap_or_default().to_owned();
         let json = |value: Value| format!("{:#}\n", redactor.value(value));
         let file = |name: &str, text: String| File { name: name.to_owned(), text, keeps: false };
         let config = format!("{:#}\n", config(settings, &redactor));
@@ -53,7 +58,7 @@ impl Audit {
         let mut files = vec![
             // The original's: several runs may share a directory, and the first one counts.
             File { keeps: true, ..file("awf-resolved-config.json", config) },
-            file("policy-manifest.json", json(manifest::of(settings, plan, &resolvers))),
+            file("policy-manifest.json", json(manifest)),
             file("squid.conf", redactor.text(&conf)),
             file(PLAN, format!("{shown:#}\n")),
         ];
@@ -62,7 +67,7 @@ impl Audit {
         if let Some(containers) = &plan.containers {
             files.push(file("image-manifest.json", json(images(containers))));
         }
-        Self { files, redactor, plan: shown, diagnostic: settings.diagnostic_logs }
+        Self { files, redactor, plan: shown, policy_sha256, diagnostic: settings.diagnostic_logs }
     }
 }
 

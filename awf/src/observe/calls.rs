@@ -1,7 +1,6 @@
 //! Calls that the system call filter refused: from question to record.
 
 use super::journal::Journal;
-use super::processes;
 use super::record::{Layer, Record};
 use crate::runtime::native::watch::Blocked;
 
@@ -17,7 +16,7 @@ pub fn record(journal: &Journal, blocked: &Blocked) {
     journal.write(Record {
         rule: rule.to_owned(),
         reason: blocked.rule.reason.to_owned(),
-        process: processes::describe_stopped(blocked.pid),
+        process: journal.processes().describe_stopped(blocked.pid),
         protocol,
         ..Record::denied(journal.clock().of_now(), journal.run(), Layer::Seccomp)
     });

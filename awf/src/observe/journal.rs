@@ -16,8 +16,12 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::record::{Layer, Record, Verdict};
+use super::chain::Chain;
+use super::chain::key::SigningKey;
+use super::processes::Processes;
+use super::record::{self, Layer, Record, Verdict};
 use super::redact::Redactor;
+use super::summary::{Attempts, Lost, Summary};
 
 /// Records that may wait for the disk. At some 500 bytes each it bounds the memory of a flood to 4 MiB.
 const QUEUE: usize = 8192;
@@ -30,9 +34,11 @@ const DENIALS: usize = 200;
 #[derive(Debug)]
 pub struct Journal {
     run: Arc<str>,
+    step: Option<Arc<str>>,
     clock: Clock,
+    processes: Processes,
     queue: Mutex<Option<SyncSender<Record>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Mutex<Option<JoinHandle<Writer>>>,
     tally: Mutex<Tally>,
     lost: Arc<AtomicU64>,
     stray: AtomicU64,
@@ -40,15 +46,26 @@ pub struct Journal {
     since: AtomicU64,
 }
 
+/// What a record is opened with.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// Knows credentials, such as one in a name that was asked for: no line gets one.
+    pub redactor: Redactor,
+    /// Step of the workflow.
+    pub step: Option<Arc<str>>,
+    /// Tells who processes are.
+    pub processes: Processes,
+    /// The chain of the lines, if they are to form one, and what signs its end.
+    pub seal: Option<(Chain, Option<SigningKey>)>,
+}
+
 /// What the end of the run tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Attempts that were let through.
-    pub allowed: u64,
-    /// Attempts that were refused.
-    pub denied: u64,
-    /// Attempts that failed for another reason.
-    pub failed: u64,
+    /// Attempts by what became of them.
+    pub attempts: Attempts,
+    /// Attempts by the rule that decided.
+    pub rules: BTreeMap<String, u64>,
     /// Denied destinations: what was asked for, and what denied it, with the number of attempts.
     pub denials: BTreeMap<Denial, u64>,
 }
@@ -68,26 +85,28 @@ pub struct Denial {
 
 impl Journal {
     /// Opens a record in a file that exists already (with the wanted owner and mode).
-    pub fn open(run: Arc<str>, file: &Path) -> Result<Arc<Self>> {
-        Self::open_without(Redactor::default(), run, file)
-    }
-
-    /// The same; no line gets a credential that the redactor knows, such as one in a name that was asked for.
-    pub fn open_without(redactor: Redactor, run: Arc<str>, file: &Path) -> Result<Arc<Self>> {
+    pub fn open(run: Arc<str>, file: &Path, opening: Opening) -> Result<Arc<Self>> {
         let file = File::options()
             .append(true)
             .open(file)
             .with_context(|| format!("open the record {}", file.display()))?;
         let (queue, records) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
-        let lost_by_writer = Arc::clone(&lost);
+        let writer = Writer {
+            file: BufWriter::new(file),
+            redactor: opening.redactor,
+            seal: opening.seal,
+            lost: Arc::clone(&lost),
+        };
         let writer = thread::Builder::new()
             .name("awf-journal".into())
-            .spawn(move || write_all(&records, file, &redactor, &lost_by_writer))
+            .spawn(move || writer.write_all(&records))
             .context("start the thread that writes the record")?;
         Ok(Arc::new(Self {
             run,
+            step: opening.step,
             clock: Clock::now(),
+            processes: opening.processes,
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
             tally: Mutex::default(),
@@ -100,6 +119,11 @@ impl Journal {
     /// The run's id.
     pub fn run(&self) -> Arc<str> {
         Arc::clone(&self.run)
+    }
+
+    /// Tells who processes are.
+    pub fn processes(&self) -> &Processes {
+        &self.processes
     }
 
     /// Converts the kernel's times.
@@ -124,16 +148,17 @@ impl Journal {
 
     /// Queues a record.
     pub fn write(&self, record: Record) {
+        let record = Record { step: self.step.clone(), ..record };
         if let Ok(mut tally) = self.tally.lock() {
             tally.add(&record);
         }
-        let queued = self
+        let count = record.count;
+        let is_queued = self
             .queue
             .lock()
-            .ok()
-            .and_then(|queue| queue.as_ref().map(|queue| queue.try_send(record).is_ok()));
-        if queued != Some(true) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            .is_ok_and(|queue| queue.as_ref().is_some_and(|queue| queue.try_send(record).is_ok()));
+        if !is_queued {
+            self.lost.fetch_add(count, Ordering::Relaxed);
         }
     }
 
@@ -153,26 +178,31 @@ impl Journal {
         tracing::warn!("closed a connection from {peer} whose origin is unknown");
     }
 
-    /// Writes what is queued and gives the tally and the number of records lost.
-    pub fn close(&self) -> (Tally, u64) {
+    /// Writes what is queued, and at last what `conclude` makes of the tally and of what is lost by then.
+    pub fn close(&self, conclude: impl FnOnce(&Tally, Lost) -> Option<Summary>) -> Tally {
         drop(self.queue.lock().ok().and_then(|mut queue| queue.take()));
-        if let Some(writer) = self.writer.lock().ok().and_then(|mut writer| writer.take())
-            && writer.join().is_err()
-        {
-            tracing::error!("the thread that writes the record died");
-        }
         let tally = self.tally.lock().map(|tally| tally.clone()).unwrap_or_default();
-        (tally, self.lost.load(Ordering::Relaxed) + self.stray.load(Ordering::Relaxed))
+        let writer = self.writer.lock().ok().and_then(|mut writer| writer.take());
+        let Some(writer) = writer.map(JoinHandle::join) else { return tally };
+        let stray = self.stray.load(Ordering::Relaxed);
+        let lost = Lost { ring: 0, written: self.lost.load(Ordering::Relaxed), stray };
+        match (writer, conclude(&tally, lost)) {
+            (Ok(mut writer), Some(summary)) => writer.end(&summary),
+            (Ok(_writer), None) => {}
+            (Err(_panic), _) => tracing::error!("the thread that writes the record died"),
+        }
+        tally
     }
 }
 
 impl Tally {
     fn add(&mut self, record: &Record) {
+        *self.rules.entry(record.rule.clone()).or_default() += record.count;
         match record.verdict {
-            Verdict::Allow => self.allowed += 1,
-            Verdict::Error => self.failed += 1,
+            Verdict::Allow => self.attempts.allow += record.count,
+            Verdict::Error => self.attempts.error += record.count,
             Verdict::Deny => {
-                self.denied += 1;
+                self.attempts.deny += record.count;
                 self.add_denial(record);
             }
         }
@@ -191,36 +221,60 @@ impl Tally {
             comm: record.process.comm.clone().unwrap_or_default(),
         };
         if let Some(count) = self.denials.get_mut(&denial) {
-            *count += 1;
+            *count += record.count;
         } else if self.denials.len() < DENIALS {
-            self.denials.insert(denial, 1);
+            self.denials.insert(denial, record.count);
         }
     }
 }
 
-/// Flushes whenever the queue is empty, so that a reader sees an attempt at once and a flood is written in blocks.
-fn write_all(records: &Receiver<Record>, file: File, redactor: &Redactor, lost: &AtomicU64) {
-    let mut out = BufWriter::new(file);
-    while let Ok(record) = records.recv() {
-        let mut next = Some(record);
-        while let Some(record) = next {
-            if write_one(&mut out, redactor, &record).is_err() {
-                lost.fetch_add(1, Ordering::Relaxed);
+/// What writes lines.
+#[derive(Debug)]
+struct Writer {
+    file: BufWriter<File>,
+    redactor: Redactor,
+    seal: Option<(Chain, Option<SigningKey>)>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Flushes whenever the queue is empty, so that a reader sees an attempt at once and a flood is written in blocks.
+    fn write_all(mut self, records: &Receiver<Record>) -> Self {
+        while let Ok(record) = records.recv() {
+            let mut next = Some(record);
+            while let Some(record) = next {
+                if self.write(record.to_line()).is_err() {
+                    self.lost.fetch_add(record.count, Ordering::Relaxed);
+                }
+                next = records.try_recv().ok();
             }
-            next = records.try_recv().ok();
+            if self.file.flush().is_err() {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        if out.flush().is_err() {
-            lost.fetch_add(1, Ordering::Relaxed);
+        self
+    }
+
+    fn write(&mut self, line: serde_json::Result<Vec<u8>>) -> std::io::Result<()> {
+        let line = self.redactor.line(line?);
+        match &mut self.seal {
+            Some((chain, _key)) => self.file.write_all(&chain.seal(line)),
+            None => self.file.write_all(&line),
         }
     }
-}
 
-fn write_one(
-    out: &mut BufWriter<File>,
-    redactor: &Redactor,
-    record: &Record,
-) -> std::io::Result<()> {
-    out.write_all(&redactor.line(record.to_line()?))
+    /// Writes the last lines.
+    fn end(&mut self, summary: &Summary) {
+        let written = self.write(record::to_line(summary)).and_then(|()| self.sign(&summary.run));
+        if let Err(error) = written.and_then(|()| self.file.flush()) {
+            tracing::warn!("the record lacks its end: {error}");
+        }
+    }
+
+    fn sign(&mut self, run: &Arc<str>) -> std::io::Result<()> {
+        let Some((chain, Some(key))) = &self.seal else { return Ok(()) };
+        self.file.write_all(&record::to_line(&chain.sign(key, Arc::clone(run)))?)
+    }
 }
 
 /// Turns the kernel's monotonic times into dates.

@@ -13,12 +13,16 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
+use super::calls;
 use super::journal::Journal;
 use super::record::{Layer, NameSource, Record};
-use super::{calls, processes};
+use super::repeats::{Repeated, Repeats};
 use crate::doors::names::NameTable;
 use crate::plan::addresses;
 use crate::policy::Services;
+
+/// How long to wait before repeats are told, milliseconds.
+const PERIOD: u16 = 1000;
 
 /// The kernel's counters.
 pub type Counts = PerCpuArray<MapData, u64>;
@@ -81,21 +85,31 @@ impl Reader {
 
 fn read(mut ring: RingBuf<MapData>, journal: &Journal, known: &Known, stop: &OwnedFd) {
     let mut stopping = false;
+    let mut repeats = Repeats::default();
+    let mut tell = |repeated: Repeated| journal.write(to_record(&repeated, journal, known));
     loop {
         while let Some(item) = ring.next() {
             if let Some(refusal) = Refusal::from_bytes(&item) {
-                journal.write(to_record(&refusal, journal, known));
+                repeats.take(refusal, &mut tell);
             }
         }
         if stopping {
+            repeats.flush(&mut tell);
             return;
         }
+        let patience =
+            if repeats.is_waiting() { PollTimeout::from(PERIOD) } else { PollTimeout::NONE };
         let ready = {
             let mut waited = [
                 PollFd::new(ring.as_fd(), PollFlags::POLLIN),
                 PollFd::new(stop.as_fd(), PollFlags::POLLIN),
             ];
-            poll(&mut waited, PollTimeout::NONE).map(|_count| waited[1].any().unwrap_or(false))
+            poll(&mut waited, patience).map(|count| {
+                if count == 0 {
+                    repeats.flush(&mut tell);
+                }
+                waited[1].any().unwrap_or(false)
+            })
         };
         // Once more through the ring after the stop: what was refused just before the end is in it.
         stopping = !matches!(ready, Ok(false) | Err(Errno::EINTR));
@@ -107,8 +121,9 @@ pub fn count(counts: &Counts, counter: Counter) -> u64 {
     counts.get(&(counter as u32), 0).map(|slots| slots.iter().sum()).unwrap_or_default()
 }
 
-/// The record of a refusal.
-pub fn to_record(refusal: &Refusal, journal: &Journal, known: &Known) -> Record {
+/// The record of a refusal, or of several that are alike.
+pub fn to_record(repeated: &Repeated, journal: &Journal, known: &Known) -> Record {
+    let Repeated { refusal, count, until_ns } = repeated;
     let reason = Reason::from_number(refusal.reason).unwrap_or(Reason::Internal);
     let address = address_of(refusal);
     let name = match address {
@@ -128,7 +143,12 @@ pub fn to_record(refusal: &Refusal, journal: &Journal, known: &Known) -> Record 
     Record {
         rule: reason.name().to_owned(),
         reason: closed.unwrap_or_else(|| explain(reason, refusal).to_owned()),
-        process: processes::describe(&refusal.process),
+        process: journal.processes().describe(&refusal.process),
+        until: (*count > 1).then(|| journal.clock().of_ktime(*until_ns)),
+        count: *count,
+        cgroup: Some(refusal.cgroup).filter(|cgroup| *cgroup != 0),
+        // Each of several has its own.
+        cookie: Some(refusal.cookie).filter(|cookie| *cookie != 0 && *count == 1),
         protocol: protocol_of(refusal),
         address,
         port: has_destination(refusal).then_some(refusal.port),

@@ -3,12 +3,16 @@
 //! Takes the plan, gives the original's format, version 1. Ids and order are those of the policy that relay and Squid judge by;
 //! a test holds them to squid.conf. Pure.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::processes::hexadecimal;
 use crate::cli::Settings;
 use crate::plan::Plan;
 use crate::policy::{DANGEROUS_PORTS, Names, Policy, Protocol, Rule, Target};
 use crate::proxy::config;
+
+/// The member that holds the policy's digest.
+pub const DIGEST: &str = "policySha256";
 
 /// What is true of a rule beside its id.
 struct Row {
@@ -26,7 +30,6 @@ pub fn of(settings: &Settings, plan: &Plan, resolvers: &[String]) -> Value {
     let ports = DANGEROUS_PORTS.map(|(port, _what)| port);
     let mut manifest = json!({
         "version": 1,
-        "generatedAt": format!("{:.3}", jiff::Timestamp::now()),
         "rules": rules,
         "dangerousPorts": ports,
         "dnsServers": resolvers,
@@ -35,10 +38,22 @@ pub fn of(settings: &Settings, plan: &Plan, resolvers: &[String]) -> Value {
         "hostAccessEnabled": settings.host_access.is_some(),
         "allowHostPorts": settings.effective.given("--allow-host-ports"),
     });
-    if let (Value::Object(members), false) = (&mut manifest, settings.peers.is_empty()) {
-        members.insert("topologyPeers".to_owned(), settings.peers.clone().into());
+    if let Value::Object(members) = &mut manifest {
+        if !settings.peers.is_empty() {
+            members.insert("topologyPeers".to_owned(), settings.peers.clone().into());
+        }
+        let digest = digest(members);
+        members.insert(DIGEST.to_owned(), digest.into());
+        members.insert("generatedAt".to_owned(), format!("{:.3}", jiff::Timestamp::now()).into());
     }
     manifest
+}
+
+/// SHA-256 of the policy: of the manifest's compact JSON, keys in order, without this member and the time. Equal policies have
+/// equal ones.
+fn digest(members: &Map<String, Value>) -> String {
+    let text = serde_json::to_vec(members).unwrap_or_default();
+    hexadecimal(ring::digest::digest(&ring::digest::SHA256, &text).as_ref())
 }
 
 impl Row {

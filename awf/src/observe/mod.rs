@@ -8,6 +8,7 @@ pub mod summary;
 pub mod chain;
 pub mod journal;
 pub mod names;
+pub mod repeats;
 pub mod kernel;
 pub mod processes;
 pub mod calls;

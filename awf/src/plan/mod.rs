@@ -18,6 +18,7 @@ pub mod paths;
 pub mod preflight;
 pub mod seccomp;
 pub mod services;
+mod terms;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::cli::{self, Settings, UsageError};
 use crate::enforce::contents::TooManyRanges;
 use crate::enforce::{Contents, Standing};
 use crate::host::{CgroupMount, Daemon, DaemonError, Host};
+use crate::observe::summary::Terms;
 use crate::policy::{EntryError, List, Policy, Services};
 use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
@@ -102,6 +104,12 @@ pub struct Plan {
     pub owner: (u32, u32),
     /// What the user is told once.
     pub notices: Vec<String>,
+    /// How the record is kept.
+    pub record: cli::RecordOptions,
+    /// What its summary says of the terms, as far as it is known before the run.
+    pub terms: Terms,
+    /// Step of the workflow that calls awf.
+    pub step: Option<String>,
 }
 
 /// Why there is no plan.
@@ -169,6 +177,7 @@ impl Plan {
         let known = host.notices.iter().chain(&settings.notices).chain(&warnings);
         notices.splice(0..0, known.chain(&openness).chain(&api.notices).cloned());
         notices.extend(limits.notices.iter().cloned());
+        let is_docker = daemon.is_some();
         let containers = daemon.map(|daemon| {
             let facts = containers::Facts {
                 paths: &paths,
@@ -203,6 +212,9 @@ impl Plan {
             keep: settings.keep,
             owner: (host.caller.uid, host.caller.gid),
             notices,
+            record: settings.record.clone(),
+            terms: terms::of(host, is_docker),
+            step: terms::step(&host.caller.env),
             paths,
             id: draw.id.clone(),
         })

@@ -10,7 +10,6 @@ use awf_common::event::Origin;
 use super::pump::Counters;
 use super::upstream::{Failure, Tag};
 use crate::observe::journal::Journal;
-use crate::observe::processes;
 use crate::observe::record::{Layer, NameSource, ProcessInfo, Record, Verdict};
 use crate::policy::Decision;
 
@@ -40,9 +39,9 @@ pub(super) struct Ending {
 }
 
 impl Attempt {
-    pub(super) fn new(origin: Origin, client: SocketAddr) -> Self {
+    pub(super) fn new(origin: Origin, client: SocketAddr, process: ProcessInfo) -> Self {
         Self {
-            process: processes::describe(&origin.process),
+            process,
             port: origin.port,
             origin,
             client,
@@ -101,6 +100,8 @@ impl Attempt {
             rule: ending.rule,
             reason: ending.reason,
             process: self.process.clone(),
+            cgroup: Some(self.origin.cgroup),
+            cookie: Some(self.origin.cookie),
             protocol: "tcp".into(),
             address: Some(IpAddr::V4(Ipv4Addr::from(self.origin.address))),
             port: Some(self.port),

@@ -139,11 +139,13 @@ impl Relay {
         let cut = self.cut.clone();
         if is_for_api_proxy(&origin) {
             // It keeps the record of its requests itself, also when it is cut.
-            let serving = Arc::clone(&self.reach.api).serve(client, Visit::of(&origin, peer));
+            let serving =
+                Arc::clone(&self.reach.api).serve(client, Visit::of(&origin, peer, &self.journal));
             let _cut = cut.run_until_cancelled(serving).await.is_none();
             return;
         }
-        let mut attempt = Attempt::new(origin, peer);
+        let process = self.journal.processes().describe(&origin.process);
+        let mut attempt = Attempt::new(origin, peer, process);
         let ending = cut
             .run_until_cancelled(async {
                 match door {

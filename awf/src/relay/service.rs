@@ -136,7 +136,8 @@ pub(super) async fn serve_request(
     if service.target == Target::ApiProxy {
         if client.write_all(answer).await.is_ok() {
             attempt.recorded_elsewhere.store(true, Ordering::Relaxed);
-            let visit = Visit { port, ..Visit::of(&attempt.origin, attempt.client) };
+            let visit =
+                Visit { port, ..Visit::of(&attempt.origin, attempt.client, &relay.journal) };
             Arc::clone(&relay.reach.api).serve_rest(client, (&*first).into(), visit).await;
         }
         return Ending::abandoned();
@@ -216,7 +217,7 @@ mod tests {
 
     use super::*;
     use crate::api_proxy::Way;
-    use crate::observe::journal::Journal;
+    use crate::observe::journal::{Journal, Opening};
     use crate::plan::api_proxy::ApiProxyPlan;
     use std::net::TcpListener;
 
@@ -248,7 +249,8 @@ mod tests {
     }
 
     fn reach(own: &[Ipv4Addr]) -> Reach {
-        let journal = Journal::open("run".into(), Path::new("/dev/null")).unwrap();
+        let journal =
+            Journal::open("run".into(), Path::new("/dev/null"), Opening::default()).unwrap();
         let way = Way::Direct(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1).into());
         let api =
             ApiProxy::new(ApiProxyPlan::default(), Arc::default(), way, journal, None).unwrap();

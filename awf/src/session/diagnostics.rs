@@ -91,8 +91,8 @@ impl<'a> Diagnostics<'a> {
             "profile": self.plan.standing,
             "runtime": self.plan.runtime,
             "counters": counters,
-            "records": {"allowed": account.tally.allowed, "denied": account.tally.denied,
-                "failed": account.tally.failed, "lost": account.lost},
+            "records": account.tally.attempts,
+            "lost": account.lost,
             "cgroup": cgroup,
         });
         self.note("kernel.json", format!("{kernel:#}\n"));

@@ -214,7 +214,9 @@ async fn confine_and_run(
             "out of memory: the kernel killed {killed} of the command's processes; see --memory-limit"
         );
     }
-    let account = service.stop(squid).await;
+    let account = service.stop(squid, outcome.as_ref().ok().copied()).await;
+    let outcome =
+        outcome.map(|exit| if plan.record.strict { exit.strict(account.lost) } else { exit });
     seen.see_end(agent, &account);
     if let Ok(exit) = &outcome {
         tell(plan, *exit, &account, &seen.redactor());
@@ -339,10 +341,10 @@ fn tell(plan: &Plan, exit: Exit, account: &Account, redactor: &Redactor) {
     for line in &account.budgets {
         tracing::warn!("{line}");
     }
-    if account.lost > 0 {
+    if account.lost.total() > 0 {
         tracing::warn!(
             "the record is incomplete: {} attempts were judged but not written down",
-            account.lost
+            account.lost.total()
         );
     }
     if fs::exists(&plan.paths.logs).unwrap_or(false) {

@@ -18,9 +18,14 @@ use crate::doors::Doors;
 use crate::doors::name::NameDoor;
 use crate::doors::names::NameTable;
 use crate::enforce::{Cgroup, Object, Profile, prove};
-use crate::observe::journal::{Journal, Tally};
+use crate::exit::Exit;
+use crate::observe::chain::Chain;
+use crate::observe::journal::{Journal, Opening, Tally};
 use crate::observe::kernel::{Counts, Known, Reader, count};
+use crate::observe::processes::Processes;
+use crate::observe::record::{Event, SCHEMA};
 use crate::observe::redact::Redactor;
+use crate::observe::summary::{Lost, Summary, Terms};
 use crate::observe::{calls, names};
 use crate::plan::{Plan, addresses};
 use crate::policy::{Policy, Scheme, Services};
@@ -55,6 +60,12 @@ pub(super) struct Service {
     services: Arc<Services>,
     api: Arc<ApiProxy>,
     counts: Counts,
+    /// What the programs had counted before the command began: the proof's attempts.
+    before: Vec<u64>,
+    /// When the command began.
+    began: String,
+    terms: Terms,
+    strict: bool,
     /// Until the proof has been judged, the ring is read by the proof.
     ring: Option<RingBuf<MapData>>,
     reader: Option<Reader>,
@@ -67,7 +78,7 @@ pub(super) struct Account {
     /// What was tried.
     pub(super) tally: Tally,
     /// Records that are missing, in user space and in the kernel.
-    pub(super) lost: u64,
+    pub(super) lost: Lost,
     /// What the programs counted.
     pub(super) counters: Vec<(&'static str, u64)>,
     /// What budgets refused, a sentence each.
@@ -84,7 +95,24 @@ impl Service {
         redactor: Redactor,
     ) -> Result<Self> {
         let (run, file) = (Arc::from(plan.id.as_str()), plan.paths.logs.join("egress.jsonl"));
-        let journal = Journal::open_without(redactor, run, &file)?;
+        let identities = object.take_identities()?;
+        let identity = if identities.is_some() { "kernel" } else { "procfs" };
+        let terms = Terms {
+            profile: format!("{:?}", object.standing().profile).to_lowercase(),
+            identity: identity.to_owned(),
+            programs: object.digests(),
+            ..plan.terms.clone()
+        };
+        let record = &plan.record;
+        let opening = Opening {
+            redactor,
+            step: plan.step.as_deref().map(Arc::from),
+            processes: Processes::new(identities, record.exe_hash),
+            seal: record
+                .chain
+                .then(|| (Chain::new(), record.key.as_ref().map(|key| key.key.clone()))),
+        };
+        let journal = Journal::open(run, &file, opening)?;
         let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX);
         let names = Arc::new(names.context("make the table of names")?);
         let policy = Arc::new(plan.policy.clone());
@@ -134,6 +162,10 @@ impl Service {
             api,
             reader: None,
             doors,
+            before: Vec::new(),
+            began: String::new(),
+            terms,
+            strict: record.strict,
         })
     }
 
@@ -152,6 +184,12 @@ impl Service {
     /// Puts attempts on record from now on. Call it before the command starts.
     pub(super) fn begin_record(&mut self) -> Result<()> {
         self.journal.begin();
+        self.began = self.journal.clock().of_now();
+        if let Some(ring) = &mut self.ring {
+            // What the proof left.
+            while ring.next().is_some() {}
+        }
+        self.before = COUNTED.map(|(_name, counter)| count(&self.counts, counter)).to_vec();
         if let Some(ring) = self.ring.take() {
             let known = Known::new(Arc::clone(&self.names), Arc::clone(&self.services));
             let reader = Reader::start(ring, Arc::clone(&self.journal), known)?;
@@ -166,17 +204,52 @@ impl Service {
     }
 
     /// Ends everything in the order in which the record stays complete: connections, Squid, the kernel's refusals, the file.
-    pub(super) async fn stop(self, squid: Squid) -> Account {
+    pub(super) async fn stop(mut self, squid: Squid, exit: Option<Exit>) -> Account {
         self.relay.close(CLOSE_PATIENCE).await;
         squid.stop().await;
-        if let Some(reader) = self.reader {
+        if let Some(reader) = self.reader.take() {
             reader.stop();
         }
         self.doors.iter().for_each(JoinHandle::abort);
-        let (tally, lost) = self.journal.close();
-        let counters = COUNTED.map(|(name, counter)| (name, count(&self.counts, counter))).to_vec();
-        let lost = lost + count(&self.counts, Counter::RecordLost);
-        Account { tally, lost, counters, budgets: self.api.report() }
+        let counters: Vec<(&str, u64)> = COUNTED
+            .iter()
+            .zip(self.before.iter().chain(std::iter::repeat(&0)))
+            .map(|((name, counter), before)| {
+                (*name, count(&self.counts, *counter).saturating_sub(*before))
+            })
+            .collect();
+        let ring = count(&self.counts, Counter::RecordLost);
+        let mut all_lost = Lost { ring, ..Lost::default() };
+        let tally = self.journal.close(|tally, lost| {
+            all_lost = Lost { ring, ..lost };
+            let exit = exit.map(|exit| if self.strict { exit.strict(all_lost) } else { exit });
+            // Before the command began there was nothing to sum up.
+            (!self.began.is_empty()).then(|| self.summary(tally, all_lost, (&counters, exit)))
+        });
+        Account { tally, lost: all_lost, counters, budgets: self.api.report() }
+    }
+
+    /// The last record.
+    fn summary(
+        &self,
+        tally: &Tally,
+        lost: Lost,
+        (counters, exit): (&[(&'static str, u64)], Option<Exit>),
+    ) -> Summary {
+        Summary {
+            schema: SCHEMA.into(),
+            event: Event::Summary,
+            time: self.journal.clock().of_now(),
+            run: self.journal.run(),
+            began: self.began.clone(),
+            exit_code: exit.map(Exit::code),
+            complete: lost.total() == 0,
+            lost,
+            attempts: tally.attempts,
+            rules: tally.rules.clone(),
+            kernel: counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            terms: self.terms.clone(),
+        }
     }
 }
 

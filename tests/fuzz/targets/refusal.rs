@@ -25,6 +25,6 @@ fuzz_target!(|bytes: &[u8]| {
     let refusal = Refusal::from_bytes(bytes);
     assert_eq!(refusal.is_some(), bytes.len() == size_of::<Refusal>());
     if let Some(refusal) = refusal {
-        is_one_line_of(&to_record(&refusal, &JOURNAL, &KNOWN));
+        is_one_line_of(&to_record(&Repeated { refusal, count: 1, until_ns: 0 }, &JOURNAL, &KNOWN));
     }
 });

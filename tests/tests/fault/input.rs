@@ -178,6 +178,8 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--tty=yes", ""),
     ("--diagnostic-logs=yes", ""),
     ("--record-chain=yes", ""),
+    ("--record-exe-hash=yes", ""),
+    ("--strict-audit=yes", ""),
     ("--record-key", ""),
     ("--record-key", "@/missing"),
     ("--record-key", "@/dir"),

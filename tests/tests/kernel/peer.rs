@@ -9,7 +9,7 @@ use std::time::Duration;
 use awf::api_proxy::{ApiProxy, Way};
 use awf::doors::names::NameTable;
 use awf::enforce::Object;
-use awf::observe::journal::Journal;
+use awf::observe::journal::{Journal, Opening};
 use awf::plan::addresses;
 use awf::plan::api_proxy::ApiProxyPlan;
 use awf::policy::{Opening, Policy, PortRange, Rule, Service, Services, Target};
@@ -50,7 +50,7 @@ fn no_api_proxy(policy: &Arc<Policy>, journal: &Arc<Journal>) -> Arc<ApiProxy> {
 /// A record that has begun in a new file.
 fn begun(file: &Path) -> Arc<Journal> {
     File::create(file).unwrap();
-    let journal = Journal::open("run".into(), file).unwrap();
+    let journal = Journal::open("run".into(), file, Opening::default()).unwrap();
     journal.begin();
     journal
 }
@@ -104,7 +104,7 @@ fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
     });
     assert_eq!(String::from_utf8_lossy(&output.stdout), peer.page(), "{output:?}");
     assert!(decoy.heard().is_empty() && closed.heard().is_empty(), "{decoy:?} {closed:?}");
-    journal.close();
+    journal.close(|_tally, _lost| None);
     let record = fs::read_to_string(&file).unwrap();
     let record: Value = serde_json::from_str(record.trim_end()).expect("one record");
     for (field, value) in [

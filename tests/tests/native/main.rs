@@ -2,6 +2,7 @@
 
 mod stage;
 mod api_proxy;
+mod attribution;
 mod audit;
 mod calls;
 mod canary;

@@ -110,7 +110,10 @@ fn the_record_keeps_to_its_schema() {
         .expect("it is there");
     let records: Vec<Value> =
         log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
-    for (record, line) in records.iter().zip(log.lines()) {
+    let (summary, attempts) = records.split_last().expect("lines");
+    assert_eq!((&summary["event"], &summary["complete"]), (&"summary".into(), &true.into()));
+    assert_eq!(summary["exit_code"], 1);
+    for (record, line) in attempts.iter().zip(log.lines()) {
         assert!(line.starts_with("{\"_schema\":\"awf-egress/v1\","), "{line}");
         let word = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
         let time = word("time");
@@ -137,7 +140,9 @@ fn the_record_keeps_to_its_schema() {
             assert_eq!(word("comm"), "curl", "{line}");
         }
         if record["verdict"] == "allow" && record["protocol"] == "tcp" {
-            for number in ["bytes_out", "bytes_in", "duration_ms", "client_port", "ppid"] {
+            for number in
+                ["bytes_out", "bytes_in", "duration_ms", "client_port", "ppid", "cgroup", "cookie"]
+            {
                 assert!(record[number].is_u64(), "{number}: {line}");
             }
             assert_eq!(record["layer"], "proxy", "{line}");

@@ -1,9 +1,9 @@
 //! The client that measures calls from within, inside and outside of the sandbox: this very program.
 //!
-//! Prints the median time of a call in microseconds. Must never count a call that did not do what it should.
+//! Prints the median time of a call in microseconds, or calls a second. Must never count a call that did not do what it should.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,10 @@ pub(super) enum Meter {
     Connect,
     /// `connect()` to a port that is not open to anybody, until the refusal.
     Refusal,
+    /// Datagrams to one address, as many a second as go.
+    Flood,
+    /// Datagrams to ever another port.
+    Scan,
     /// A `ClientHello` with a name that is not allowed, until the alert.
     TlsRefusal,
 }
@@ -29,7 +33,7 @@ const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 66);
 const DENIED: &[u8] = b"denied.example.net";
 
 impl Meter {
-    /// The median time of a call, in microseconds.
+    /// The median time of a call in microseconds, or calls a second.
     pub(super) fn measure(self) -> Result<f64> {
         match self {
             Self::Connect => connect(),
@@ -40,6 +44,8 @@ impl Meter {
                 ensure!(refused, "port 22 is open");
                 Ok(took)
             }),
+            Self::Flood => flood(|_number| 9999),
+            Self::Scan => flood(|number| 1024 + number % 60_000),
             Self::TlsRefusal => repeat(200, tls_refusal),
         }
     }
@@ -48,6 +54,20 @@ impl Meter {
 fn repeat(count: usize, call: impl Fn() -> Result<Duration>) -> Result<f64> {
     let times = (0..count).map(|_| call().map(|took| took.as_secs_f64() * 1e6));
     Ok(median(times.collect::<Result<_>>()?))
+}
+
+/// Datagrams of one flood.
+const FLOOD: u16 = 60_000;
+
+/// Datagrams a second, whatever becomes of them.
+fn flood(port: impl Fn(u16) -> u16) -> Result<f64> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("make a socket")?;
+    let began = Instant::now();
+    let gone = (0..FLOOD).filter(|number| socket.send_to(b"x", (ELSEWHERE, port(*number))).is_ok());
+    // Without awf they go; inside, none does.
+    let gone = gone.count();
+    ensure!(gone == 0 || gone == usize::from(FLOOD), "{gone} datagrams went");
+    Ok(f64::from(FLOOD) / began.elapsed().as_secs_f64())
 }
 
 fn connect() -> Result<f64> {

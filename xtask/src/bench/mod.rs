@@ -7,6 +7,7 @@
 mod docker;
 mod figure;
 mod meter;
+mod record;
 mod rig;
 
 use std::fs;
@@ -64,6 +65,8 @@ enum Group {
     Bulk,
     /// Memory of awf and Squid.
     Memory,
+    /// Floods of refusals, what of them is on record, and the reading of logs.
+    Record,
 }
 
 impl Bench {
@@ -116,7 +119,13 @@ fn measure(machine: &Machine, docker: Option<&Docker>, groups: &[Group]) -> Resu
         tell("start with 10,000 and 100,000 domains");
         figures.extend(domains(machine)?);
     }
-    let brief = |group: &Group| matches!(group, Group::Start | Group::Docker | Group::Domains);
+    if wants(Group::Record) {
+        tell("floods, and what is on record");
+        figures.extend(record::figures(machine)?);
+    }
+    let brief = |group: &Group| {
+        matches!(group, Group::Start | Group::Docker | Group::Domains | Group::Record)
+    };
     if !groups.iter().all(brief) {
         let squid = SquidAlone::start(machine)?;
         let mut sandbox = Sandbox::start(machine, ALLOWED)?;

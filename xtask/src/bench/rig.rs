@@ -30,7 +30,7 @@ pub(super) struct Machine {
     lab: Lab,
     awf: PathBuf,
     /// This program, where every user may execute it.
-    program: PathBuf,
+    pub(super) program: PathBuf,
     /// For files of measurements.
     pub(super) directory: PathBuf,
 }
@@ -88,6 +88,11 @@ impl Machine {
         command.args(["--runtime", "docker"]);
         command.env(HOST_VARIABLE, docker.host().unwrap_or_default());
         command
+    }
+
+    /// awf, without options.
+    pub(super) fn plain_awf(&self) -> Command {
+        Command::new(&self.awf)
     }
 
     /// The shell line that measures from within.

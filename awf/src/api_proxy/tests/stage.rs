@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::super::{ApiProxy, Visit, Way};
 use crate::cli::Budgets;
-use crate::observe::journal::Journal;
+use crate::observe::journal::{Journal, Opening};
 use crate::observe::record::ProcessInfo;
 use crate::plan::api_proxy::{Provider, sample};
 use crate::policy::Policy;
@@ -88,7 +88,7 @@ impl Stage {
         let policy = Policy::resolve(&plan.entries(), &blocked).unwrap().0;
         let record = directory.join("egress.jsonl");
         fs::write(&record, "").unwrap();
-        let journal = Journal::open("run".into(), &record).unwrap();
+        let journal = Journal::open("run".into(), &record, Opening::default()).unwrap();
         journal.begin();
         let way = Way::Direct(address);
         let usage = directory.join("token-usage.jsonl");
@@ -134,7 +134,7 @@ impl Stage {
 
     /// Ends the record and gives its lines.
     pub(super) fn record(&self) -> Vec<serde_json::Value> {
-        self.journal.close();
+        self.journal.close(|_tally, _lost| None);
         let text = fs::read_to_string(self.directory.join("egress.jsonl")).unwrap();
         assert!(!text.contains("hunter2"), "{text}");
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -152,7 +152,7 @@ pub(super) fn visit(port: u16) -> Visit {
     let process = ProcessInfo { comm: Some("curl".to_owned()), ..ProcessInfo::default() };
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
     let ktime_ns = u64::try_from(now.tv_sec() * 1_000_000_000 + now.tv_nsec()).unwrap();
-    Visit { port, client_port: 40001, ktime_ns, process }
+    Visit { port, client_port: 40001, ktime_ns, process, socket: (1, 2) }
 }
 
 /// Both ends of a TCP connection.

@@ -175,7 +175,8 @@ mod tests {
         let refusal = |(hook, reason): (Hook, Reason)| Refusal {
             ktime_ns: 0,
             cgroup: cgroup.id(),
-            process: awf_common::event::Process { pid: 1, uid: 0, comm: [0; 16] },
+            process: awf_common::event::Process { pid: 1, ..awf_common::event::Process::NOBODY },
+            cookie: 0,
             family: 0,
             port: 0,
             kind: 0,

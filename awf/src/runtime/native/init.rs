@@ -45,6 +45,8 @@ const BROKEN: u8 = 125;
 /// The whole of `awf init`. Must be called before the process has a second thread. `gate` is where
 /// to wait for the loader, in a container, and what it has locked; without it, the loader has left the control socket behind.
 pub fn main(gate: Option<&(PathBuf, PathBuf)>, probe: Probe) -> ExitCode {
+    // Executed through /proc/self/exe, it would be `exe` to whoever reads the record.
+    let _nameless = prctl::set_name(c"awf").is_err();
     let wait = |(socket, alive): &(PathBuf, PathBuf)| gate::wait_for_loader(socket, alive);
     let control = gate.map_or_else(sys::take_control, wait);
     // Without it there is nobody to tell: someone typed `awf init`, or restarted a container.

@@ -303,6 +303,16 @@ fn environment_and_logs(filler: &mut Filler<'_>, file: &File) {
         it.record_chain,
     );
     filler.text(("--record-key", "logging.recordKey"), |args| &mut args.record_key, it.record_key);
+    filler.switch(
+        ("--record-exe-hash", "logging.recordExeHash"),
+        |args| &mut args.record_exe_hash,
+        it.record_exe_hash,
+    );
+    filler.switch(
+        ("--strict-audit", "logging.strictAudit"),
+        |args| &mut args.strict_audit,
+        it.strict_audit,
+    );
 }
 
 #[cfg(test)]
@@ -382,7 +392,7 @@ container:
   containerRuntime: gvisor
   runtime: native
 environment: {envFile: /e, envAll: true, excludeEnv: [X, Y]}
-logging: {logLevel: warn, diagnosticLogs: true, auditDir: /ad, proxyLogsDir: /pd, sessionStateDir: /sd, recordChain: true, recordKey: /rk}
+logging: {logLevel: warn, diagnosticLogs: true, auditDir: /ad, proxyLogsDir: /pd, sessionStateDir: /sd, recordChain: true, recordKey: /rk, recordExeHash: true, strictAudit: true}
 rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPerMinute: 3}
 ";
 
@@ -450,6 +460,8 @@ rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPe
         "--session-state-dir=/sd",
         "--record-chain",
         "--record-key=/rk",
+        "--record-exe-hash",
+        "--strict-audit",
         "--no-rate-limit",
         "--rate-limit-rpm=1",
         "--rate-limit-rph=2",

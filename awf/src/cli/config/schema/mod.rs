@@ -247,6 +247,10 @@ pub struct Logging {
     pub record_chain: Option<bool>,
     /// `--record-key`.
     pub record_key: Option<String>,
+    /// `--record-exe-hash`.
+    pub record_exe_hash: Option<bool>,
+    /// `--strict-audit`.
+    pub strict_audit: Option<bool>,
 }
 
 /// Rates of the API proxy.
