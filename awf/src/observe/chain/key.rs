@@ -1,7 +1,7 @@
 //! Keys of a record's signature: Ed25519 (RFC 8032), as openssl writes them.
 //!
-//! Owns their notation (PEM: PKCS#8 for the private one, with or without the public one in it;
-//! `SubjectPublicKeyInfo` for the public one) and the check that a private one is private. Must never show a private key, nor keep its file in memory.
+//! Owns their notation (PEM: PKCS#8 for the private one, with or without the public one in it; `SubjectPublicKeyInfo` for
+//! the public one) and the check that a private one is private. Must never show a private key, nor keep its file in memory.
 
 use std::fmt;
 use std::fs::File;
