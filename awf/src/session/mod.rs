@@ -9,6 +9,7 @@ mod command;
 mod diagnostics;
 mod guard;
 pub mod logs;
+mod otlp;
 mod service;
 mod terminal;
 

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
 use super::logs;
+use super::otlp::Sender;
 use crate::api_proxy::{ApiProxy, Way};
 use crate::doors::Doors;
 use crate::doors::name::NameDoor;
@@ -58,6 +59,8 @@ pub(super) struct Service {
     /// Until the proof has been judged, the ring is read by the proof.
     ring: Option<RingBuf<MapData>>,
     reader: Option<Reader>,
+    /// Sends the record, where that is asked for.
+    sender: Option<Sender>,
     doors: Vec<JoinHandle<()>>,
 }
 
@@ -94,6 +97,8 @@ impl Service {
             state: squid.state(),
             demand: squid.demand(),
         };
+        let send = |export| Sender::new(export, Way::Squid(upstream.clone()), &file);
+        let sender = plan.export.as_ref().map(send);
         let api = ApiProxy::new(
             plan.api.clone(),
             Arc::clone(&policy),
@@ -133,6 +138,7 @@ impl Service {
             services,
             api,
             reader: None,
+            sender,
             doors,
         })
     }
@@ -168,12 +174,24 @@ impl Service {
     /// Ends everything in the order in which the record stays complete: connections, Squid, the kernel's refusals, the file.
     pub(super) async fn stop(self, squid: Squid) -> Account {
         self.relay.close(CLOSE_PATIENCE).await;
-        squid.stop().await;
+        // The way to a collector leads through Squid, which then ends after the record is closed. No connection of the
+        // agent's is left by now, so that the record lacks nothing.
+        let way = match self.sender {
+            Some(sender) => Some((sender, squid)),
+            None => {
+                squid.stop().await;
+                None
+            }
+        };
         if let Some(reader) = self.reader {
             reader.stop();
         }
         self.doors.iter().for_each(JoinHandle::abort);
         let (tally, lost) = self.journal.close();
+        if let Some((sender, squid)) = way {
+            sender.send().await;
+            squid.stop().await;
+        }
         let counters = COUNTED.map(|(name, counter)| (name, count(&self.counts, counter))).to_vec();
         let lost = lost + count(&self.counts, Counter::RecordLost);
         Account { tally, lost, counters, budgets: self.api.report() }

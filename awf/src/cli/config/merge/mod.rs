@@ -297,6 +297,11 @@ fn environment_and_logs(filler: &mut Filler<'_>, file: &File) {
         |args| &mut args.session_state_dir,
         it.session_state_dir,
     );
+    filler.text(
+        ("--otlp-endpoint", "logging.otlpEndpoint"),
+        |args| &mut args.otlp_endpoint,
+        it.otlp_endpoint,
+    );
 }
 
 #[cfg(test)]
@@ -376,7 +381,7 @@ container:
   containerRuntime: gvisor
   runtime: native
 environment: {envFile: /e, envAll: true, excludeEnv: [X, Y]}
-logging: {logLevel: warn, diagnosticLogs: true, auditDir: /ad, proxyLogsDir: /pd, sessionStateDir: /sd}
+logging: {logLevel: warn, diagnosticLogs: true, auditDir: /ad, proxyLogsDir: /pd, sessionStateDir: /sd, otlpEndpoint: https://o.com}
 rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPerMinute: 3}
 ";
 
@@ -442,6 +447,7 @@ rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPe
         "--audit-dir=/ad",
         "--proxy-logs-dir=/pd",
         "--session-state-dir=/sd",
+        "--otlp-endpoint=https://o.com",
         "--no-rate-limit",
         "--rate-limit-rpm=1",
         "--rate-limit-rph=2",

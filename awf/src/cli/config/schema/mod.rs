@@ -243,6 +243,8 @@ pub struct Logging {
     pub proxy_logs_dir: Option<String>,
     /// `--session-state-dir`.
     pub session_state_dir: Option<String>,
+    /// `--otlp-endpoint`.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Rates of the API proxy.
