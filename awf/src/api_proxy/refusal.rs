@@ -16,12 +16,12 @@ use crate::relay::Failure;
 
 /// A request that the service does not answer.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     pub(super) status: StatusCode,
     /// What it is, in one word for programs.
     error: &'static str,
     /// The same for a reader.
-    pub(super) reason: Cow<'static, str>,
+    pub(crate) reason: Cow<'static, str>,
     /// Rule for the record.
     pub(super) rule: &'static str,
     pub(super) verdict: Verdict,

@@ -53,7 +53,7 @@ impl Way {
 
 /// Connects to servers.
 #[derive(Debug)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     way: Way,
     authorities: Vec<PathBuf>,
     /// Read when the first server is asked; most runs never do. It also keeps TLS sessions for the next request.
@@ -61,12 +61,12 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(way: Way, authorities: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(way: Way, authorities: Vec<PathBuf>) -> Self {
         Self { way, authorities, tls: OnceCell::new() }
     }
 
     /// A connection on which one request can be sent, and the task that serves it.
-    pub(super) async fn connect<B>(
+    pub(crate) async fn connect<B>(
         &self,
         tag: &Tag,
         host: &str,

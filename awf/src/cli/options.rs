@@ -219,6 +219,11 @@ pub struct Args {
     #[arg(long, help_heading = RUN)]
     pub strict_audit: bool,
 
+    /// Send the record, when it is complete, to this collector of OpenTelemetry logs, an allowed
+    /// domain; the variable `OTEL_EXPORTER_OTLP_HEADERS` may hold its credentials
+    #[arg(long, value_name = "URL", help_heading = RUN)]
+    pub otlp_endpoint: Option<String>,
+
     /// What the original had and awf answers in one sentence.
     #[arg(skip)]
     #[serde(skip)]

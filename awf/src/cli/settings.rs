@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::api_targets::ApiTargets;
 use super::budgets::Budgets;
+use super::collector::{self, Collector};
 use super::doh::{self, DohServer};
 use super::domains::{self, DomainEntry};
 use super::effective::Effective;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub doh: Option<DohServer>,
     /// The proxy through which everything leaves.
     pub upstream: Option<ParentProxy>,
+    /// Where the record goes when the run is over; `None` means nowhere.
+    pub collector: Option<Collector>,
     /// What of this machine may be reached; `None` means nothing.
     pub host_access: Option<HostAccess>,
     /// Containers that may be reached, by name.
@@ -186,6 +189,7 @@ impl Settings {
             dns_servers,
             doh,
             upstream,
+            collector: collector::of(args.otlp_endpoint.as_deref())?,
             host_access,
             peers: services::peers(&args.topology_attach)?,
             inspection,
@@ -358,6 +362,7 @@ mod tests {
             dns_servers: None,
             doh: None,
             upstream: None,
+            collector: None,
             host_access: None,
             inspection: Inspection::default(),
             peers: Vec::new(),

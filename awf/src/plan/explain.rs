@@ -27,6 +27,8 @@ impl Plan {
             api_proxy: serde_json::Value,
             inspection: &'a InspectionPlan,
             outward: &'a Outward,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            record_sent_to: Option<String>,
             squid_conf: &'a str,
             command: Vec<String>,
             working_directory: &'a Path,
@@ -54,6 +56,10 @@ impl Plan {
             api_proxy: self.api.explain(),
             inspection: &self.inspection,
             outward: &self.outward,
+            record_sent_to: self
+                .export
+                .as_ref()
+                .map(|export| format!("https://{}{}", export.host, export.path)),
             squid_conf: &conf,
             command: self.agent.argv.iter().map(text).collect(),
             working_directory: &self.agent.cwd,

@@ -8,6 +8,7 @@ pub mod api_proxy;
 pub mod containers;
 pub mod environment;
 mod explain;
+pub mod export;
 pub mod inspection;
 pub mod limits;
 pub mod mounts;
@@ -34,6 +35,7 @@ use crate::proxy::{Ports, child, config};
 use crate::runtime::native::{AgentSpec, Text, Window, look};
 use api_proxy::ApiProxyPlan;
 use containers::Containers;
+use export::Export;
 use inspection::InspectionPlan;
 use limits::Limits;
 use mounts::{Custom, Facts};
@@ -72,6 +74,8 @@ pub struct Plan {
     pub inspection: InspectionPlan,
     /// How Squid gets out.
     pub outward: Outward,
+    /// Where the record goes when the run is over.
+    pub export: Option<Export>,
     /// What the kernel is told.
     pub contents: Contents,
     /// The profile this machine should give.
@@ -197,6 +201,7 @@ impl Plan {
             profile: settings.profile,
             squid: render(&policy, draw, &outward, &paths)?,
             squid_child,
+            export: Export::decide(settings, host, &policy)?,
             policy,
             services,
             own_addresses: host.own_addresses.iter().filter_map(v4).collect(),

@@ -10,6 +10,7 @@ mod diagnostics;
 mod guard;
 pub mod live;
 pub mod logs;
+mod otlp;
 mod service;
 mod terminal;
 

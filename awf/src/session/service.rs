@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
 use super::logs;
+use super::otlp::Sender;
 use crate::api_proxy::{ApiProxy, Way};
 use crate::doors::Doors;
 use crate::doors::name::NameDoor;
@@ -69,6 +70,8 @@ pub(super) struct Service {
     /// Until the proof has been judged, the ring is read by the proof.
     ring: Option<RingBuf<MapData>>,
     reader: Option<Reader>,
+    /// Sends the record, where that is asked for.
+    sender: Option<Sender>,
     doors: Vec<JoinHandle<()>>,
 }
 
@@ -122,6 +125,8 @@ impl Service {
             state: squid.state(),
             demand: squid.demand(),
         };
+        let send = |export| Sender::new(export, Way::Squid(upstream.clone()), &file);
+        let sender = plan.export.as_ref().map(send);
         let api = ApiProxy::new(
             plan.api.clone(),
             Arc::clone(&policy),
@@ -161,6 +166,7 @@ impl Service {
             services,
             api,
             reader: None,
+            sender,
             doors,
             before: Vec::new(),
             began: String::new(),
@@ -206,7 +212,15 @@ impl Service {
     /// Ends everything in the order in which the record stays complete: connections, Squid, the kernel's refusals, the file.
     pub(super) async fn stop(mut self, squid: Squid, exit: Option<Exit>) -> Account {
         self.relay.close(CLOSE_PATIENCE).await;
-        squid.stop().await;
+        // The way to a collector leads through Squid, which then ends after the record is closed. No connection of the
+        // agent's is left by now, so that the record lacks nothing.
+        let way = match self.sender.take() {
+            Some(sender) => Some((sender, squid)),
+            None => {
+                squid.stop().await;
+                None
+            }
+        };
         if let Some(reader) = self.reader.take() {
             reader.stop();
         }
@@ -226,6 +240,10 @@ impl Service {
             // Before the command began there was nothing to sum up.
             (!self.began.is_empty()).then(|| self.summary(tally, all_lost, (&counters, exit)))
         });
+        if let Some((sender, squid)) = way {
+            sender.send().await;
+            squid.stop().await;
+        }
         Account { tally, lost: all_lost, counters, budgets: self.api.report() }
     }
 

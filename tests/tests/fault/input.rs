@@ -119,6 +119,12 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--session-state-dir", "@/link"),
     ("--session-state-dir", "@/ro/x"),
     ("--session-state-dir", "/proc/awf"),
+    ("--otlp-endpoint", ""),
+    ("--otlp-endpoint", "http://otel.example"),
+    ("--otlp-endpoint", "https://otel.example:4318"),
+    ("--otlp-endpoint", "https://192.0.2.1"),
+    ("--otlp-endpoint", "https://me:secret@otel.example"),
+    ("--otlp-endpoint", "https://not-allowed.example"),
     ("--memory-limit", ""),
     ("--memory-limit", "0g"),
     ("--memory-limit", "much"),
@@ -249,6 +255,7 @@ const NONSENSE_IN_THE_FILE: &[(&str, &str)] = &[
     ("container: { images: { squid: 'x', agent: 'y' } }", "container.images.squid"),
     ("container: { images: { }, imageTag: '1' }", "container.images"),
     ("logging: { sessionStateDir: '@/file' }", "--session-state-dir"),
+    ("logging: { otlpEndpoint: 'http://otel.example' }", "--otlp-endpoint"),
 ];
 
 #[test]

@@ -22,6 +22,15 @@ pub fn write(
     summary: Option<&Summary>,
     out: &mut dyn Write,
 ) -> io::Result<u64> {
+    requests(record, summary, |body| out.write_all(&body))
+}
+
+/// Gives requests, a line each, to `see`; gives how many lines of the record were damaged.
+pub fn requests(
+    record: impl BufRead,
+    summary: Option<&Summary>,
+    mut see: impl FnMut(Vec<u8>) -> io::Result<()>,
+) -> io::Result<u64> {
     let mut batches = Batches::new(summary);
     let mut damaged = 0;
     opened::each(record, |_number, line| {
@@ -34,10 +43,10 @@ pub fn write(
                 None
             }
         };
-        full.map_or(Ok(()), |body| out.write_all(&to_line(&body)?))
+        full.map_or(Ok(()), |body| see(to_line(&body)?))
     })?;
     if let Some(body) = batches.rest() {
-        out.write_all(&to_line(&body)?)?;
+        see(to_line(&body)?)?;
     }
     Ok(damaged)
 }

@@ -26,7 +26,7 @@ pub(super) fn render(fold: &Fold, summary: Option<&Summary>) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="no-referrer";
-                meta name="generator" content={ "awf " (env!("CARGO_PKG_VERSION")) };
+                meta name="generator" content="awf";
                 title { "Egress report: " (run) }
                 style { (PreEscaped(STYLE)) }
             }

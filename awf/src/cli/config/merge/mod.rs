@@ -313,6 +313,11 @@ fn environment_and_logs(filler: &mut Filler<'_>, file: &File) {
         |args| &mut args.strict_audit,
         it.strict_audit,
     );
+    filler.text(
+        ("--otlp-endpoint", "logging.otlpEndpoint"),
+        |args| &mut args.otlp_endpoint,
+        it.otlp_endpoint,
+    );
 }
 
 #[cfg(test)]
@@ -392,7 +397,7 @@ container:
   containerRuntime: gvisor
   runtime: native
 environment: {envFile: /e, envAll: true, excludeEnv: [X, Y]}
-logging: {logLevel: warn, diagnosticLogs: true, auditDir: /ad, proxyLogsDir: /pd, sessionStateDir: /sd, recordChain: true, recordKey: /rk, recordExeHash: true, strictAudit: true}
+logging: {logLevel: warn, diagnosticLogs: true, auditDir: /ad, proxyLogsDir: /pd, sessionStateDir: /sd, recordChain: true, recordKey: /rk, recordExeHash: true, strictAudit: true, otlpEndpoint: https://o.com}
 rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPerMinute: 3}
 ";
 
@@ -462,6 +467,7 @@ rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPe
         "--record-key=/rk",
         "--record-exe-hash",
         "--strict-audit",
+        "--otlp-endpoint=https://o.com",
         "--no-rate-limit",
         "--rate-limit-rpm=1",
         "--rate-limit-rph=2",

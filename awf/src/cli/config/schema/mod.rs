@@ -251,6 +251,8 @@ pub struct Logging {
     pub record_exe_hash: Option<bool>,
     /// `--strict-audit`.
     pub strict_audit: Option<bool>,
+    /// `--otlp-endpoint`.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Rates of the API proxy.
