@@ -83,7 +83,8 @@ impl Account<'_> {
         if !domains.is_empty() {
             line(String::new());
             line(paint.bold("Domains:"));
-            let rows = domains.iter().map(|(name, tally)| (shown(name), tally_text(*tally, paint)));
+            let rows =
+                domains.iter().map(|(name, tally)| (shown(name), tally_text(*tally, 0, paint)));
             columns(&rows.collect::<Vec<_>>(), &mut line);
         }
         let hits = self.hits();
@@ -164,12 +165,10 @@ pub(super) fn beside_pretty(beside: &Beside, paint: Paint) -> String {
         line(paint.bold(title));
         let all = descending(map, Tally::total);
         let rows = all.iter().take(ROWS).map(|(name, tally)| {
-            // Of protocols, whose denials are listed above, there is nothing more to tell.
-            let unseen = beside.refused_by.get(*name).copied().unwrap_or_default();
-            let early =
-                if unseen > 0 { format!(", {unseen} before the proxy") } else { String::new() };
+            // None of protocols: there is nothing more to tell of them.
+            let early = beside.refused_by.get(*name).copied().unwrap_or_default();
             let name = shortened(&shown(name), WIDEST).into_owned();
-            (name.into(), tally_text(*tally, paint) + &early)
+            (name.into(), tally_text(*tally, early, paint))
         });
         columns(&rows.collect::<Vec<_>>(), &mut line);
         if let Some(more @ 1..) = all.len().checked_sub(ROWS) {
@@ -262,8 +261,10 @@ fn lost_text(beside: &Beside) -> String {
     format!("Lost: {}", if lost.is_empty() { "nothing" } else { &lost })
 }
 
-fn tally_text(tally: Tally, paint: Paint) -> String {
-    let denied = format!("{} denied", tally.denied);
+/// `early` of the denied ones never came to the proxy.
+fn tally_text(tally: Tally, early: u64, paint: Paint) -> String {
+    let early = if early > 0 { format!(" ({early} before the proxy)") } else { String::new() };
+    let denied = format!("{} denied{early}", tally.denied);
     let denied = if tally.denied == 0 { paint.gray(&denied) } else { paint.red(&denied) };
     let mut text = format!("{}, {denied}", paint.green(&format!("{} allowed", tally.allowed)));
     if tally.failed > 0 {
