@@ -37,7 +37,7 @@ pub struct LogsArgs {
     /// How to print a line
     #[arg(long, value_enum, default_value_t)]
     pub format: LineFormat,
-    /// Where the logs are: a directory, a file, or running
+    /// Where the logs are: a directory, a file, a run, or running
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<String>,
     /// List the places where logs were found, and stop
@@ -96,7 +96,7 @@ pub struct TotalsArgs {
     /// How to print them
     #[arg(long, value_enum, default_value = "pretty")]
     pub format: TotalsFormat,
-    /// Where the logs are: a directory, a file, or running
+    /// Where the logs are: a directory, a file, a run, or running
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<String>,
 }
@@ -107,7 +107,7 @@ pub struct SummaryArgs {
     /// How to print it
     #[arg(long, value_enum, default_value = "markdown")]
     pub format: TotalsFormat,
-    /// Where the logs are: a directory, a file, or running
+    /// Where the logs are: a directory, a file, a run, or running
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<String>,
     /// Append it to the file that $GITHUB_STEP_SUMMARY names, if it is set
@@ -132,7 +132,7 @@ pub struct AuditArgs {
     /// How to print it
     #[arg(long, value_enum, default_value = "pretty")]
     pub format: TotalsFormat,
-    /// Where the logs are: a directory, a file, or running
+    /// Where the logs are: a directory, a file, a run, or running
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<String>,
     /// Only what this rule decided

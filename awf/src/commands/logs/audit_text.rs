@@ -71,7 +71,7 @@ impl<'a> Report<'a> {
         }
         match beside {
             Some(beside) if self.markdown => {
-                out += &beside_markdown(beside, "\n### Beside the Proxy\n\n", "")
+                out += &beside_markdown(beside, "\n### Attempts on Record\n\n", "")
             }
             Some(beside) => out += &beside_pretty(beside, paint),
             None => {}

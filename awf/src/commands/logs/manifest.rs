@@ -16,6 +16,9 @@ use super::entry::{Entry, Outcome};
 use crate::commands::source;
 use crate::plan::addresses::API_PROXY;
 
+/// Id of no rule: none of the manifest can have decided.
+pub(super) const UNKNOWN: &str = "unknown";
+
 /// The policy of a run. What is not needed is passed over.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -302,10 +305,10 @@ impl Rules {
     pub(super) fn id<'a>(&'a self, decided: Decided<'a>) -> &'a str {
         match decided {
             Decided::Recorded(index) | Decided::Replayed(index) => {
-                self.rules.get(index).map_or("unknown", |rule| &*rule.id)
+                self.rules.get(index).map_or(UNKNOWN, |rule| &*rule.id)
             }
             Decided::Elsewhere(id) => id,
-            Decided::Unknown => "unknown",
+            Decided::Unknown => UNKNOWN,
         }
     }
 

@@ -12,12 +12,14 @@ use indexmap::IndexMap;
 
 use super::attempts::{self, Line, Read};
 use super::entry::{Entry, Outcome};
-use super::manifest::{Action, Decided, Rules};
+use super::manifest::{Action, Decided, Rules, UNKNOWN};
 use crate::observe::record::{Layer, Verdict};
 use crate::observe::summary::Lost;
 
-/// Names and processes that are told apart.
-const MOST: usize = 65_536;
+/// Names and processes that are told apart: some 64 MiB at the very worst.
+const MOST: usize = 16_384;
+/// Bytes of the longest name that is: that of an executable's path (`PATH_MAX`, limits.h).
+const LONGEST: usize = 4096;
 /// What stands for the others.
 pub(super) const OTHERS: &str = "(others)";
 
@@ -74,8 +76,8 @@ impl RuleHits {
             }
             Decided::Elsewhere(_) | Decided::Unknown => {
                 let others = match outcome {
-                    Outcome::Denied => &mut self.denying,
-                    Outcome::Allowed | Outcome::Error => &mut self.allowing,
+                    Outcome::Allowed => &mut self.allowing,
+                    Outcome::Denied | Outcome::Error => &mut self.denying,
                 };
                 change(others, rules.id(decided), |hits| *hits += 1);
             }
@@ -94,7 +96,8 @@ impl RuleHits {
         let denying = self.denying.iter().map(|(id, hits)| (id, Action::Deny, hits));
         let others = allowing.chain(denying).map(|(id, action, hits)| Hits {
             id: id.clone(),
-            description: String::new(),
+            description: if id == UNKNOWN { "no rule is known to have decided" } else { "" }
+                .to_owned(),
             action,
             hits: *hits,
         });
@@ -108,7 +111,7 @@ fn change<V: Default>(map: &mut IndexMap<String, V>, key: &str, change: impl FnO
     if let Some(value) = map.get_mut(key) {
         return change(value);
     }
-    let key = if map.len() < MOST { key } else { OTHERS };
+    let key = if map.len() < MOST && key.len() <= LONGEST { key } else { OTHERS };
     change(map.entry(key.to_owned()).or_default());
 }
 
@@ -205,10 +208,11 @@ impl Beside {
         if outcome != Outcome::Denied || !attempts::is_unseen(layer) {
             return;
         }
-        let known = self.refused.len() < MOST
-            || self.refused.contains_key(&(line.rule.clone().into_owned(), layer));
-        let rule = if known { &*line.rule } else { OTHERS };
-        *self.refused.entry((rule.to_owned(), layer)).or_default() += line.count;
+        let rule = (line.rule.clone().into_owned(), layer);
+        let known = self.refused.len() < MOST || self.refused.contains_key(&rule);
+        let rule = if known { rule } else { (OTHERS.to_owned(), layer) };
+        let count = self.refused.entry(rule).or_default();
+        *count = count.saturating_add(line.count);
         change(&mut self.refused_by, process, |count| *count = count.saturating_add(line.count));
     }
 
@@ -246,4 +250,20 @@ pub(super) fn descending<V: Copy>(
     let mut list: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     list.sort_by_key(|(_name, value)| std::cmp::Reverse(size(*value)));
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_invented_without_end_is_counted_together_at_last() {
+        let mut map = IndexMap::new();
+        for number in 0..MOST + 5 {
+            change(&mut map, &number.to_string(), |count: &mut u64| *count += 1);
+        }
+        change(&mut map, &"x".repeat(LONGEST + 1), |count| *count += 1);
+        change(&mut map, "0", |count| *count += 1);
+        assert_eq!((map.len(), map[OTHERS], map["0"]), (MOST + 1, 6, 2));
+    }
 }

@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use indexmap::IndexMap;
 
-use super::manifest::{Action, Rules};
+use super::manifest::{Action, Rules, UNKNOWN};
 use super::text::{Paint, cell, counted, shortened, shown};
 use super::totals::{Beside, Hits, Tally, Totals, descending};
 use super::totals_json;
@@ -33,7 +34,7 @@ impl Account<'_> {
     /// Hits of rules; none if nothing is known of rules.
     fn hits(&self) -> Vec<Hits> {
         let hits = self.totals.rules.list(self.rules);
-        let is_known = |rule: &Hits| rule.id != "unknown";
+        let is_known = |rule: &Hits| rule.id != UNKNOWN;
         if hits.iter().any(is_known) { hits } else { Vec::new() }
     }
 
@@ -82,7 +83,8 @@ impl Account<'_> {
         if !domains.is_empty() {
             line(String::new());
             line(paint.bold("Domains:"));
-            let rows = domains.iter().map(|(name, tally)| (shown(name), tally_text(*tally, paint)));
+            let rows =
+                domains.iter().map(|(name, tally)| (shown(name), tally_text(*tally, 0, paint)));
             columns(&rows.collect::<Vec<_>>(), &mut line);
         }
         let hits = self.hits();
@@ -135,7 +137,7 @@ impl Account<'_> {
         if let Some(beside) = self.beside {
             out += &beside_markdown(
                 beside,
-                "<details>\n<summary>Beside the Proxy</summary>\n\n",
+                "<details>\n<summary>Attempts on Record</summary>\n\n",
                 "</details>\n\n",
             );
         }
@@ -163,7 +165,10 @@ pub(super) fn beside_pretty(beside: &Beside, paint: Paint) -> String {
         line(paint.bold(title));
         let all = descending(map, Tally::total);
         let rows = all.iter().take(ROWS).map(|(name, tally)| {
-            (shortened(&shown(name), WIDEST).into_owned().into(), tally_text(*tally, paint))
+            // None of protocols: there is nothing more to tell of them.
+            let early = beside.refused_by.get(*name).copied().unwrap_or_default();
+            let name = shortened(&shown(name), WIDEST).into_owned();
+            (name.into(), tally_text(*tally, early, paint))
         });
         columns(&rows.collect::<Vec<_>>(), &mut line);
         if let Some(more @ 1..) = all.len().checked_sub(ROWS) {
@@ -186,25 +191,40 @@ pub(super) fn beside_markdown(beside: &Beside, before: &str, behind: &str) -> St
         }
         out += "\n";
     }
-    for (title, map) in [("Process", &beside.processes), ("Protocol", &beside.protocols)] {
-        if map.is_empty() {
-            continue;
-        }
-        out += &format!(
-            "| {title} | Allowed | Denied | Failed |\n|------|--------:|-------:|-------:|\n"
-        );
-        let all = descending(map, Tally::total);
-        for (name, tally) in all.iter().take(ROWS) {
-            let name = cell(&shortened(&shown(name), 2 * WIDEST));
-            out +=
-                &format!("| {name} | {} | {} | {} |\n", tally.allowed, tally.denied, tally.failed);
+    out += &attempt_table("Process", &beside.processes, Some(&beside.refused_by));
+    out += &attempt_table("Protocol", &beside.protocols, None);
+    out + &lost_text(beside) + "\n\n" + behind
+}
+
+/// A table of attempts; `early` are those that were denied before the proxy.
+fn attempt_table(
+    title: &str,
+    map: &IndexMap<String, Tally>,
+    early: Option<&IndexMap<String, u64>>,
+) -> String {
+    if map.is_empty() {
+        return String::new();
+    }
+    let (more, rule) =
+        if early.is_some() { (" Before the Proxy |", "-----------------:|") } else { ("", "") };
+    let mut out = format!(
+        "| {title} | Allowed | Denied | Failed |{more}\n|------|--------:|-------:|-------:|{rule}\n"
+    );
+    let all = descending(map, Tally::total);
+    for (name, tally) in all.iter().take(ROWS) {
+        let Tally { allowed, denied, failed } = tally;
+        let shown = cell(&shortened(&shown(name), 2 * WIDEST));
+        out += &format!("| {shown} | {allowed} | {denied} | {failed} |");
+        if let Some(early) = early {
+            out += &format!(" {} |", early.get(*name).copied().unwrap_or_default());
         }
         out += "\n";
-        if let Some(more @ 1..) = all.len().checked_sub(ROWS) {
-            out += &format!("...and {more} more\n\n");
-        }
     }
-    out + &lost_text(beside) + "\n\n" + behind
+    out += "\n";
+    if let Some(more @ 1..) = all.len().checked_sub(ROWS) {
+        out += &format!("...and {more} more\n\n");
+    }
+    out
 }
 
 const fn judge(layer: Layer) -> &'static str {
@@ -225,23 +245,26 @@ fn is_whole(beside: &Beside) -> bool {
 
 /// What is missing.
 fn lost_text(beside: &Beside) -> String {
-    let damaged = match beside.damaged {
-        0 => String::new(),
-        count => format!("; {} in egress.jsonl", counted(count, "damaged line")),
-    };
-    let end = match beside.end {
-        None => "Lost: not known before the run ends".to_owned(),
-        Some((lost, true)) if lost.total() == 0 => "Lost: nothing".to_owned(),
-        Some((Lost { ring, written, stray }, _complete)) => format!(
-            "Lost: {} (ring buffer {ring}, not written {written}, of unknown origin {stray})",
+    let mut lost = Vec::new();
+    match beside.end {
+        None => lost.push("not known before the run ends".to_owned()),
+        Some((Lost { ring: 0, written: 0, stray: 0 }, true)) => {}
+        Some((Lost { ring, written, stray }, _complete)) => lost.push(format!(
+            "{} (ring buffer {ring}, not written {written}, of unknown origin {stray})",
             counted(ring.saturating_add(written).saturating_add(stray), "attempt")
-        ),
-    };
-    end + &damaged
+        )),
+    }
+    if beside.damaged > 0 {
+        lost.push(format!("{} of egress.jsonl", counted(beside.damaged, "damaged line")));
+    }
+    let lost = lost.join(", ");
+    format!("Lost: {}", if lost.is_empty() { "nothing" } else { &lost })
 }
 
-fn tally_text(tally: Tally, paint: Paint) -> String {
-    let denied = format!("{} denied", tally.denied);
+/// `early` of the denied ones never came to the proxy.
+fn tally_text(tally: Tally, early: u64, paint: Paint) -> String {
+    let early = if early > 0 { format!(" ({early} before the proxy)") } else { String::new() };
+    let denied = format!("{} denied{early}", tally.denied);
     let denied = if tally.denied == 0 { paint.gray(&denied) } else { paint.red(&denied) };
     let mut text = format!("{}, {denied}", paint.green(&format!("{} allowed", tally.allowed)));
     if tally.failed > 0 {
