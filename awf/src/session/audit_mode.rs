@@ -110,9 +110,9 @@ mod tests {
             attempt("looked.up.example", "dns", 1, Some("deny-default")),
             attempt("api.github.com", "tcp", 1, None),
         ];
-        let lines: Vec<u8> = records.iter().flat_map(|record| record.to_line().unwrap()).collect();
-        std::fs::write(directory.join("egress.jsonl"), lines).unwrap();
-        let told = super::lines(&directory, &["api.github.com".to_owned()]);
+        let text: Vec<u8> = records.iter().flat_map(|record| record.to_line().unwrap()).collect();
+        std::fs::write(directory.join("egress.jsonl"), text).unwrap();
+        let told = lines(&directory, &["api.github.com".to_owned()]);
         std::fs::remove_dir_all(&directory).unwrap();
         let expected = [
             AUDIT_MODE,
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_run_without_a_record_is_marked_all_the_same() {
-        let told = super::lines(Path::new("/nowhere"), &[]);
+        let told = lines(Path::new("/nowhere"), &[]);
         assert!(told[0].starts_with("AUDIT MODE") && told[1].contains("/nowhere"), "{told:?}");
     }
 }

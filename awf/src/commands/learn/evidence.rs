@@ -4,6 +4,7 @@
 //! asked for, nor count what was let through by audit mode, or refused, as needed unless that is asked for.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -11,7 +12,8 @@ use crate::commands::lines::Line;
 use crate::commands::why::remedy::{self, Remedy};
 use crate::observe::record::{NameSource, Record, Verdict};
 use crate::observe::summary::Summary;
-use crate::policy::Scheme;
+use crate::plan::addresses::HOST_CALLED;
+use crate::policy::{PortRange, Scheme};
 
 /// Names, and other things, that are remembered at most. A list of more is for nobody.
 const REMEMBERED: usize = 65_536;
@@ -194,16 +196,16 @@ impl Health {
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.damaged > 0 {
-            warnings.push(format!("{} lines are damaged", self.damaged));
+            warnings.push(format!("damaged lines: {}", self.damaged));
         }
         if self.faults > 0 {
-            warnings.push(format!("the run itself was at fault {} times", self.faults));
+            warnings.push(format!("faults of the run itself: {}", self.faults));
         }
         match &self.summary {
             None => warnings.push("it has no summary: the run goes on, or was killed".to_owned()),
             Some(summary) if summary.lost.total() > 0 => {
                 let lost = summary.lost.total();
-                warnings.push(format!("{lost} attempts were judged but not written down"));
+                warnings.push(format!("attempts that were judged but not written down: {lost}"));
             }
             Some(summary) if !summary.complete => {
                 warnings.push("its summary says that it is not complete".to_owned());
@@ -288,8 +290,15 @@ fn name_of(record: &Record) -> Option<String> {
 }
 
 fn target_of(record: &Record) -> String {
-    let name = name_of(record).or_else(|| record.address.map(|address| address.to_string()));
-    match (name, record.port) {
+    let address = || match record.address? {
+        IpAddr::V6(address) => Some(format!("[{address}]")),
+        IpAddr::V4(address) => Some(address.to_string()),
+    };
+    let target = name_of(record).or_else(address);
+    match (target, record.port) {
+        (Some(target), Some(port)) if record.protocol != "tcp" => {
+            format!("{} {target}:{port}", record.protocol)
+        }
         (Some(name), Some(port)) => format!("{name}:{port}"),
         (Some(name), None) => name,
         (None, _) => record.protocol.clone(),
@@ -297,10 +306,11 @@ fn target_of(record: &Record) -> String {
 }
 
 fn uses(record: &Record) -> Uses {
-    let plain = record.port == Some(80);
+    let stream = record.protocol == "tcp";
+    let plain = stream && record.port == Some(80);
     // On the proxy's own port a client asks for plain HTTP as such, or for a tunnel to port 80; the record has both alike.
     let tunnel = plain && record.name_source == Some(NameSource::Request);
-    Uses { tls: record.port == Some(443), http: plain, tunnel }
+    Uses { tls: stream && record.port == Some(443), http: plain, tunnel }
 }
 
 /// Why an attempt is no evidence for a name; `None` if it is.
@@ -325,7 +335,7 @@ fn sort(record: &Record, denied: bool) -> Option<(Class, String)> {
     if let Some(flag) = service_flag(record, name.as_deref()) {
         return Some((Class::AnotherFlag, flag));
     }
-    let web = matches!(record.port, Some(80 | 443));
+    let web = record.protocol == "tcp" && matches!(record.port, Some(80 | 443));
     match record.verdict {
         Verdict::Allow if record.rule == "cut" && record.bytes_in.unwrap_or(0) == 0 => {
             say(Class::Unanswered, "the run ended before anything was transferred")
@@ -372,10 +382,14 @@ fn service_flag(record: &Record, name: Option<&str>) -> Option<String> {
         rule if rule.starts_with("allow-topology-peer") => {
             Some(format!("--topology-attach {name}"))
         }
-        _ if is_service => Some(match remedy::of("port", name, Some(port), &[]) {
-            Remedy::Flag(text) => text,
-            Remedy::Never(_) => format!("--topology-attach {name}"),
+        _ if is_service && HOST_CALLED.contains(&name) => Some(match port {
+            80 | 443 => "--enable-host-access".to_owned(),
+            port if PortRange::single(port).dangerous().is_some() => {
+                format!("--allow-host-service-ports {port}")
+            }
+            port => format!("--enable-host-access --allow-host-ports {port}"),
         }),
+        _ if is_service => Some(format!("--topology-attach {name}")),
         _ => None,
     }
 }

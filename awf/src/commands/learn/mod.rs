@@ -90,11 +90,11 @@ impl Learnt {
     fn show(&mut self, args: &LearnArgs, list: Option<&[String]>) -> Result<(String, bool)> {
         self.gathered.settle();
         for (count, what) in [
-            (self.gathered.forgotten_needs, "attempts are for more names than can be told apart"),
-            (self.gathered.forgotten, "refused attempts are of more kinds than can be told apart"),
+            (self.gathered.forgotten_needs, "attempts for more names than can be told apart"),
+            (self.gathered.forgotten, "attempts of more other kinds than can be told apart"),
         ] {
             if count > 0 {
-                self.warnings.push(format!("{count} {what}"));
+                self.warnings.push(format!("{what}: {count}"));
             }
         }
         let needs = &self.gathered.needs;

@@ -120,7 +120,7 @@ fn folded(needs: &Needs, left: &mut BTreeSet<&str>, least: usize) -> Vec<Entry> 
     let mut found: BTreeMap<&str, Entry> = BTreeMap::new();
     for ((_depth, parent), names) in below {
         let mut names: Vec<&str> = names.into_iter().filter(|name| left.contains(name)).collect();
-        if names.len() < least {
+        if names.len() < least || has_suffixes_below(parent) {
             continue;
         }
         let itself = left.get(parent).copied();
@@ -153,6 +153,30 @@ fn foldable(name: &str) -> impl Iterator<Item = &str> {
     let parents =
         successors(Some(name), |name| name.split_once('.').map(|(_label, parent)| parent));
     parents.skip(1).take_while(move |parent| parent.len() >= registrable)
+}
+
+/// Whether public suffixes are known below a domain: a wildcard would reach what strangers publish there. The list can only be
+/// asked about single names, so this asks about those that providers use; any label will do where the list itself has a star.
+fn has_suffixes_below(parent: &str) -> bool {
+    const USUAL: [&str; 12] = [
+        "x",
+        "app",
+        "apps",
+        "blob",
+        "blob.core",
+        "cdn",
+        "cloudapp",
+        "compute",
+        "map",
+        "pages",
+        "s3",
+        "web",
+    ];
+    USUAL.iter().any(|label| {
+        let name = format!("{label}.{parent}");
+        psl::suffix(name.as_bytes())
+            .is_some_and(|it| it.is_known() && it.as_bytes() == name.as_bytes())
+    })
 }
 
 /// Gives names, alone or folded, to entries above that cover them anyway.

@@ -43,7 +43,7 @@ impl Shown<'_> {
     /// For people.
     pub(super) fn pretty(&self) -> String {
         let mut text = format!(
-            "{} entries cover what was needed ({} attempts in {} records)\n",
+            "Entries that cover what was needed: {} (attempts on record: {}, records: {})\n",
             self.proposal.entries.len(),
             self.gathered.attempts,
             self.records

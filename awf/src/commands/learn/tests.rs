@@ -63,11 +63,11 @@ fn a_record_that_lacks_something_is_told_of() {
         learnt.warnings.join("; ")
     };
     assert!(warnings("").contains("no summary"));
-    assert!(warnings(RECORD).contains("1 lines are damaged"));
+    assert!(warnings(RECORD).contains("damaged lines: 1"));
     let lossy = RECORD
         .replace("\"ring\": 0", "\"ring\": 3")
         .replace("\"complete\": true", "\"complete\": false");
-    assert!(warnings(&lossy).contains("3 attempts were judged but not written down"));
+    assert!(warnings(&lossy).contains("not written down: 3"));
 }
 
 fn attempt(name: &str, port: u16) -> Record {
@@ -112,6 +112,11 @@ fn names_are_folded_at_the_deepest_domain_and_never_at_a_public_suffix() {
         &["a.s3.amazonaws.com", "b.s3.amazonaws.com"],
         2,
         "=https://a.s3.amazonaws.com,=https://b.s3.amazonaws.com",
+    );
+    folds(
+        &["ec2.amazonaws.com", "sts.amazonaws.com"],
+        2,
+        "=https://ec2.amazonaws.com,=https://sts.amazonaws.com",
     );
     folds(&["a.corp", "b.corp"], 2, "=https://a.corp,=https://b.corp");
 }

@@ -5,12 +5,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use awf_common::decide::{Destination, Door, Reason, Transport, Verdict, decide};
 use serde::Serialize;
 
 use super::remedy::{self, Remedy};
 use super::safe;
+use super::target::{Means, Target};
 use crate::doors::names;
 use crate::enforce::Contents;
 use crate::observe::record::to_line;
@@ -31,102 +32,6 @@ pub(super) struct Ground {
     pub notices: Vec<String>,
     /// Where all this is from.
     pub of: String,
-}
-
-/// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    /// Name or address, as typed.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// How.
-    pub means: Means,
-    /// Path and query, of a URL.
-    pub path: Option<String>,
-}
-
-/// How something is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Means {
-    /// TLS, or a stream that must be TLS to pass.
-    Tls,
-    /// Plain HTTP.
-    Http,
-    /// Datagrams.
-    Udp,
-}
-
-/// Schemes with their ports.
-const SCHEMES: [(&str, Option<u16>, Means); 10] = [
-    ("https", Some(443), Means::Tls),
-    ("wss", Some(443), Means::Tls),
-    ("http", Some(80), Means::Http),
-    ("ws", Some(80), Means::Http),
-    ("ssh", Some(22), Means::Tls),
-    ("git", Some(9418), Means::Tls),
-    ("ftp", Some(21), Means::Tls),
-    ("quic", Some(443), Means::Udp),
-    ("tcp", None, Means::Tls),
-    ("udp", None, Means::Udp),
-];
-
-impl Target {
-    /// Reads what was typed.
-    pub(super) fn parse(text: &str) -> Result<Self> {
-        let text = text.trim();
-        let (scheme, rest) = match text.split_once("://") {
-            Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
-            None => (None, text),
-        };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
-        let path = path.split('#').next().unwrap_or_default();
-        let authority = authority.rsplit_once('@').map_or(authority, |(_user, host)| host);
-        let (host, port) = split_port(authority)?;
-        if host.is_empty() {
-            bail!(
-                "{:?} names no host; write https://example.com/, example.com:443 or udp://9.9.9.9:53",
-                text
-            );
-        }
-        let known = |name: &str| SCHEMES.iter().find(|(scheme, ..)| *scheme == name);
-        let (usual, means) = match scheme.as_deref() {
-            None => (Some(443), if port == Some(80) { Means::Http } else { Means::Tls }),
-            Some(name) => match known(name) {
-                Some((_scheme, usual, means)) => (*usual, *means),
-                None => (None, Means::Tls),
-            },
-        };
-        let Some(port) = port.or(usual) else {
-            bail!("the port of {text:?} is not known; write it, such as tcp://example.com:5432");
-        };
-        let path = if path.starts_with('?') { format!("/{path}") } else { path.to_owned() };
-        let path = scheme.is_some().then_some(path).filter(|path| !path.is_empty());
-        Ok(Self { host: host.to_owned(), port, means, path })
-    }
-}
-
-/// Host and port of an authority; an IPv6 address may do without brackets if it does without a port.
-fn split_port(authority: &str) -> Result<(&str, Option<u16>)> {
-    let port = |text: &str| match text.parse::<u16>() {
-        Ok(port @ 1..) => Ok(Some(port)),
-        _ => bail!("{text:?} is no port"),
-    };
-    if let Some((inside, after)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'))
-    {
-        return match after.strip_prefix(':') {
-            Some(text) => Ok((inside, port(text)?)),
-            None if after.is_empty() => Ok((inside, None)),
-            None => bail!("{authority:?} is no host with a port"),
-        };
-    }
-    match authority.split_once(':') {
-        Some((_, rest)) if rest.contains(':') => Ok((authority, None)),
-        Some((host, text)) => Ok((host, port(text)?)),
-        None => Ok((authority, None)),
-    }
 }
 
 /// One layer's view.
@@ -236,7 +141,8 @@ fn resolve(
     }
     let top = name.rsplit_once('.').map(|(_rest, top)| top);
     if top.is_none_or(|top| matches!(top, "invalid" | "onion")) {
-        see(LAYER, "answers that there is no such name".to_owned());
+        let proxied = "only a client that asks the proxy for it gets further";
+        see(LAYER, format!("answers that there is no such name; {proxied}"));
         let decision = ground.policy.decide(&name, 443, Scheme::Tls);
         // A client that asks the proxy by name is judged all the same.
         let word = (!decision.allow).then(|| (false, decision.into(), LAYER));
@@ -342,8 +248,16 @@ fn ask_relay(
     }
     let means = if scheme == Scheme::Http { "HTTP" } else { "TLS" };
     see("relay", format!("lets it pass ({}), if it is {means} for this very host", decision.rule));
-    see("Squid", format!("lets it pass ({}), and resolves the name", decision.rule));
-    see("guard", GUARD.to_owned());
+    if literal(&host).is_some() {
+        see("Squid", format!("lets it pass ({})", decision.rule));
+        see(
+            "guard",
+            "lets it pass, as the address is listed, unless it is this machine's".to_owned(),
+        );
+    } else {
+        see("Squid", format!("lets it pass ({}), and resolves the name", decision.rule));
+        see("guard", GUARD.to_owned());
+    }
     (true, decision.into(), "Squid")
 }
 

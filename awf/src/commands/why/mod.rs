@@ -6,6 +6,7 @@
 mod judged;
 mod policy;
 pub mod remedy;
+mod target;
 mod told;
 
 use std::io::BufReader;
@@ -13,10 +14,11 @@ use std::io::BufReader;
 use anyhow::{Context as _, Result};
 
 use super::{source, source::Source};
-use crate::cli::reading::WhyArgs;
+use crate::cli::reading::{PolicyArgs, WhyArgs};
 use crate::exit::Exit;
 use crate::speech;
-use judged::{Ground, Target};
+use judged::Ground;
+use target::Target;
 
 /// The target is denied.
 const DENIED: Exit = Exit::Agent(1);
@@ -38,7 +40,7 @@ pub fn explain(args: &WhyArgs) -> Result<Exit> {
 /// A target against a policy.
 fn judge(target: &str, args: &WhyArgs) -> Result<Exit> {
     let target = Target::parse(target)?;
-    let ground = if args.policy == crate::cli::reading::PolicyArgs::default() {
+    let ground = if args.policy == PolicyArgs::default() {
         let source = Source::find(args.source.as_deref())?;
         let manifest = source.manifest().with_context(|| {
             format!(

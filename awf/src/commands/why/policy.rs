@@ -146,13 +146,13 @@ fn entry(domain: &str, prefix: &str, is_regex: bool) -> Result<String> {
     }
     let inner = domain.strip_prefix('^').and_then(|rest| rest.strip_suffix('$'));
     let inner = inner.with_context(|| format!("the pattern {domain:?} is not anchored"))?;
-    let plain = ["[a-zA-Z0-9._-]*", "[a-zA-Z0-9.-]*"]
-        .iter()
-        .fold(inner.to_owned(), |text, star| text.replace(star, "*"));
-    let name = plain.replace("[.]", ".").replace("\\.", ".");
-    if name.contains(['[', ']', '\\', '(', '+', '?', '|']) {
+    // Dots that are meant are set apart first: what is left of them would stand for any character.
+    let name = inner.replace("[a-zA-Z0-9._-]*", "*").replace("[a-zA-Z0-9.-]*", "*");
+    let name = name.replace("[.]", "/").replace("\\.", "/");
+    if name.contains(['.', '[', ']', '\\', '(', '+', '?', '|']) {
         bail!("the pattern {domain:?} is not one of awf's");
     }
+    let name = name.replace('/', ".");
     Ok(format!("{prefix}{name}"))
 }
 

@@ -1,6 +1,7 @@
 //! Golden files, and that every answer is the policy's own.
 
-use super::judged::{Ground, Means, Target, answer};
+use super::judged::answer;
+use super::target::Means;
 use super::*;
 use crate::cli::{Request, Settings, parse};
 use crate::commands::golden::{self, RECORD};

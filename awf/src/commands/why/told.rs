@@ -108,12 +108,15 @@ impl Told<'_> {
             target =
                 if bare_v6 { format!("[{target}]:{port}") } else { format!("{target}:{port}") };
         }
-        let mut what = format!("{} {}", safe(&record.protocol), safe(&target));
+        let mut what =
+            format!("{} {}", safe(&record.protocol), safe(&target)).trim_end().to_owned();
         if let (Some(method), Some(path)) = (&record.method, &record.path) {
             what = format!("{what}, {} {}", safe(method), safe(path));
         }
         if let (Some(address), Some(_name)) = (record.address, &record.name) {
-            what = format!("{what}, at {address} in the sandbox");
+            // The guard judges what the name really leads to.
+            let place = if record.layer == Layer::Guard { "" } else { " in the sandbox" };
+            what = format!("{what}, at {address}{place}");
         }
         what
     }
