@@ -243,7 +243,7 @@ impl Gathered {
                 match room(&mut self.needs, name) {
                     Some(need) => need.add(record),
                     None => {
-                        self.forgotten_needs = self.forgotten_needs.saturating_add(record.count)
+                        self.forgotten_needs = self.forgotten_needs.saturating_add(record.count);
                     }
                 }
             }

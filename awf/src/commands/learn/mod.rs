@@ -13,8 +13,8 @@ use std::io::{BufRead, BufReader};
 use anyhow::{Context as _, Result};
 
 use super::{lines, source, source::Source};
+use crate::cli::listed;
 use crate::cli::reading::{LearnArgs, ProposalFormat};
-use crate::cli::{UsageError, listed};
 use crate::exit::Exit;
 use crate::host::Caller;
 use crate::plan;
@@ -53,7 +53,7 @@ fn propose(args: &LearnArgs) -> Result<Exit> {
         let read = learnt.read(BufReader::new(file), &record.display().to_string(), args.denied);
         read.with_context(|| format!("read {}", record.display()))?;
     }
-    let list = args.against.as_deref().map(|said| list(said)).transpose()?;
+    let list = args.against.as_deref().map(list).transpose()?;
     let (text, missing) = learnt.show(args, list.as_deref())?;
     for warning in &learnt.warnings {
         tracing::warn!("The list may be too short: {warning}");
@@ -64,8 +64,7 @@ fn propose(args: &LearnArgs) -> Result<Exit> {
 
 fn list(said: &str) -> Result<Vec<String>> {
     let caller = Caller::inspect()?;
-    let entries = listed("--against", said, &caller).map_err(|error: UsageError| error)?;
-    Ok(plan::entries(&entries))
+    Ok(plan::entries(&listed("--against", said, &caller)?))
 }
 
 /// What all records told.

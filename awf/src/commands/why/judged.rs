@@ -76,7 +76,10 @@ impl From<Decision> for Decided {
 }
 
 /// A layer's last word, if it has one: whether it passes, and by what.
-type Word = Option<(bool, Decided, &'static str)>;
+type Word = Option<Judged>;
+
+/// Whether it passes, by what, and in which layer.
+type Judged = (bool, Decided, &'static str);
 
 /// Judges.
 pub(super) fn answer(target: &Target, ground: &Ground) -> Answer {
@@ -107,8 +110,8 @@ fn remedy_of(decision: &Decided, target: &Target, ground: &Ground) -> Remedy {
     }
 }
 
-fn denied(rule: &str, reason: impl Into<String>, layer: &'static str) -> Word {
-    Some((false, decided(rule, reason), layer))
+fn denied(rule: &str, reason: impl Into<String>, layer: &'static str) -> Judged {
+    (false, decided(rule, reason), layer)
 }
 
 fn decided(rule: &str, reason: impl Into<String>) -> Decided {
@@ -162,7 +165,8 @@ fn ask_kernel(
     const LAYER: &str = "kernel";
     let contents = Contents::of(&ground.policy, &[], &[]).opening(&ground.services);
     let Ok(contents) = contents else {
-        return denied("internal", "more ports are opened than the kernel is told", LAYER);
+        let reason = "more ports are opened than the kernel is told";
+        return Some(denied("internal", reason, LAYER));
     };
     let transport = if target.means == Means::Udp { Transport::Udp } else { Transport::Tcp };
     let destination = match address? {
@@ -203,7 +207,7 @@ fn ask_kernel(
                     "refuses the address as well, if the proxy is asked for it".to_owned(),
                 );
             }
-            denied(name, refusal(reason, target), LAYER)
+            Some(denied(name, refusal(reason, target), LAYER))
         }
     }
 }
@@ -222,7 +226,7 @@ fn ask_relay(
     target: &Target,
     ground: &Ground,
     see: &mut impl FnMut(&'static str, String),
-) -> (bool, Decided, &'static str) {
+) -> Judged {
     let host = target.host.trim_end_matches('.').to_ascii_lowercase();
     if let Some(service) = ground.services.named(&host) {
         let decision = service.decide(target.port);
@@ -298,7 +302,10 @@ impl Answer {
             target.host.clone()
         };
         let mut text = format!("{verdict}: {} port {} by {means}\n", safe(&host), target.port);
-        let mut row = |label: &str, says: &str| text.push_str(&format!("  {label:<13} {says}\n"));
+        let mut row = |label: &str, says: &str| {
+            text += format!("  {label:<13} {says}").trim_end();
+            text.push('\n');
+        };
         row("rule", &format!("{}: {}", decision.rule, remedy::meaning(&decision.rule)));
         if let Some(entry) = &decision.entry {
             row("entry", &safe(entry));
@@ -320,7 +327,7 @@ impl Answer {
         for notice in &self.notices {
             row("note", &safe(notice));
         }
-        text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        text
     }
 
     /// For programs: one line of printable ASCII.

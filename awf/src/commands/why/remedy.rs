@@ -119,6 +119,8 @@ pub fn meaning(rule: &str) -> &'static str {
         "system-call" | "socket-type" | "socket-option" | "bpf" | "user-namespace" => {
             "the program asked the kernel for something that could lead around the sandbox"
         }
+        "deny-malformed-name" => "this is not the form of a name",
+        "pass" => "it does not leave the sandbox",
         "cut" => "the run ended while the connection was open",
         "allow-audit-mode" => {
             "nothing allows this name, but the run is in audit mode and records it only"

@@ -59,8 +59,7 @@ impl Target {
         let (host, port) = split_port(authority)?;
         if host.is_empty() {
             bail!(
-                "{:?} names no host; write https://example.com/, example.com:443 or udp://9.9.9.9:53",
-                text
+                "{text:?} names no host; write https://example.com/, example.com:443 or udp://9.9.9.9:53"
             );
         }
         let known = |name: &str| SCHEMES.iter().find(|(scheme, ..)| *scheme == name);
