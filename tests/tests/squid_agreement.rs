@@ -465,6 +465,34 @@ fn squid_and_policy_agree_on_exact_names() {
     );
 }
 
+#[test]
+fn squid_and_policy_agree_on_a_policy_in_audit_mode() {
+    let lists = policy(
+        &["github.com", "https://secure.com", "1.2.3.4", "*.corp.internal"],
+        &["secret.github.com", "evil.com", "ad*.evil.org", "1.2.3.5"],
+    );
+    let names = [
+        "secure.com",
+        "evil.com",
+        "a.EVIL.com.",
+        "ads.evil.org",
+        "not.evil.org",
+        "secret.github.com",
+        "intranet",
+        "intranet.",
+        "metadata.google.internal",
+        "x.corp.internal",
+        "printer.local",
+        "printer.LOCAL.",
+        "a.localhost",
+        "1.0.0.10.in-addr.arpa",
+        "local.example",
+        "internal.example.org",
+    ];
+    agree(lists.in_audit_mode(true), hosts(&names));
+    agree(Policy::default().in_audit_mode(true), hosts(&names));
+}
+
 /// A small generator with a fixed seed (xorshift64*), so that a failure repeats.
 struct Dice(u64);
 

@@ -11,6 +11,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::usage::UsageError;
+use super::{ruleset, services};
+use crate::host::Caller;
 
 /// Largest file that an option may name, in bytes. 100,000 domains are about 3 MB; what is larger
 /// is a device or a mistake, and would be read for ever.
@@ -67,6 +69,35 @@ pub(super) fn from_file(flag: &'static str, path: &Path) -> Result<Vec<DomainEnt
             origin: Origin::Line { flag, path: path.to_owned(), line },
         }));
     }
+    Ok(entries)
+}
+
+/// A list however it is given: a file as `--allow-domains-file` or `--ruleset-file` takes it, else entries separated by commas.
+pub fn listed(
+    flag: &'static str,
+    said: &str,
+    caller: &Caller,
+) -> Result<Vec<DomainEntry>, UsageError> {
+    let path = caller.cwd.join(said);
+    if !path.is_file() {
+        let is_path = said.contains('/') && !said.contains("://") && !said.contains(',');
+        return if is_path {
+            let missing = io::Error::from(io::ErrorKind::NotFound);
+            Err(UsageError::file(flag, &path, missing))
+        } else {
+            Ok(from_flag(flag, said))
+        };
+    }
+    let text = read_text(&path).map_err(|source| UsageError::file(flag, &path, source))?;
+    let is_ruleset = text.trim_start().starts_with('{')
+        || text.lines().any(|line| line.trim_end().starts_with("rules:"));
+    let mut entries = Vec::new();
+    if is_ruleset {
+        ruleset::extend(&mut entries, &[said.to_owned()], caller)?;
+    } else {
+        entries = from_file(flag, &path)?;
+    }
+    services::replace_localhost(&mut entries);
     Ok(entries)
 }
 

@@ -39,7 +39,7 @@ pub use self::args::{Request, parse};
 pub use self::budgets::{Amount, Budgets, Price, Rates};
 pub use self::collector::Collector;
 pub use self::doh::DohServer;
-pub use self::domains::{DomainEntry, Origin};
+pub use self::domains::{DomainEntry, Origin, listed};
 pub use self::effective::{Effective, Said};
 pub use self::files::Files;
 pub use self::images::{DaemonAddress, Images, Supply};

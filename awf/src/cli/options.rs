@@ -43,6 +43,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = DOMAINS)]
     pub block_domains_file: Option<String>,
 
+    /// Let through what is not allowed and not blocked, too, and record it, to learn what a command
+    /// needs (`awf learn`): names of the internet on ports 80 and 443. Everything else stays refused.
+    /// Only for commands that are trusted
+    #[arg(long, help_heading = DOMAINS)]
+    pub audit_mode: bool,
+
     /// File with more allowed domains in YAML: `version: 1` and `rules:`, a list of `domain:` with
     /// `subdomains:` true or false. May be repeated
     #[arg(long, value_name = "FILE", help_heading = DOMAINS)]

@@ -211,29 +211,64 @@ pub struct ExportArgs {
 }
 
 /// `awf why`.
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(
+    after_help = "With a TARGET, ends with 0 if it is allowed and 1 if it is denied; without one, with 0 once a record is \
+                  explained; with 2 if neither can be told."
+)]
 pub struct WhyArgs {
-    /// URL, or host with or without port; without one, what a record says
+    /// URL, host or address, with or without port (without: 443); udp://HOST:PORT for a datagram.
+    /// Without a target, what a record says
     #[arg(value_name = "TARGET")]
     pub target: Option<String>,
-    /// Allowed domains of the policy, comma-separated; without any, the policy of the source
-    #[arg(long, value_name = "LIST")]
-    pub allow_domains: Option<String>,
-    /// Blocked domains of the policy, comma-separated
-    #[arg(long, value_name = "LIST")]
-    pub block_domains: Option<String>,
-    /// Configuration file with the policy
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<String>,
+    /// The policy: options of a run. Without any of them, the policy of the source.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
     /// Number of the record's line, from 1; without it, the last one that was refused
-    #[arg(long, value_name = "NUMBER", conflicts_with = "target")]
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["target", "PolicyArgs"], value_parser = clap::value_parser!(u64).range(1..))]
     pub line: Option<u64>,
-    /// Where the record is: a directory, a file, or a run
-    #[arg(long, value_name = "SOURCE")]
+    /// Where record and policy are: a directory, a file, or a run
+    #[arg(long, value_name = "SOURCE", conflicts_with = "PolicyArgs")]
     pub source: Option<String>,
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of a run that say what may be reached.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[group(id = "PolicyArgs", multiple = true, requires = "target")]
+pub struct PolicyArgs {
+    /// Allowed domains, separated by commas, as for a run; the same is true of the next ones
+    #[arg(short = 'd', long, value_name = "LIST")]
+    pub allow_domains: Option<String>,
+    /// File with more of them
+    #[arg(long, value_name = "FILE")]
+    pub allow_domains_file: Option<String>,
+    /// Blocked domains
+    #[arg(long, value_name = "LIST")]
+    pub block_domains: Option<String>,
+    /// File with more of them
+    #[arg(long, value_name = "FILE")]
+    pub block_domains_file: Option<String>,
+    /// Ruleset with more allowed domains; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub ruleset_file: Vec<String>,
+    /// Ports 80 and 443 of this machine are open
+    #[arg(long)]
+    pub enable_host_access: bool,
+    /// More ports of this machine
+    #[arg(long, value_name = "LIST")]
+    pub allow_host_ports: Option<String>,
+    /// Ports of this machine that may be dangerous
+    #[arg(long, value_name = "LIST")]
+    pub allow_host_service_ports: Option<String>,
+    /// Audit mode
+    #[arg(long)]
+    pub audit_mode: bool,
+    /// Configuration file with the policy
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<String>,
 }
 
 /// How a proposal is printed.
@@ -252,6 +287,9 @@ pub enum ProposalFormat {
 
 /// `awf learn`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(
+    after_help = "Ends with 0; with --against, 1 if something is missing in LIST; 2 if that cannot be told."
+)]
 pub struct LearnArgs {
     /// Where records are: directories, files or runs; may be repeated
     #[arg(long, value_name = "SOURCE")]
@@ -259,13 +297,14 @@ pub struct LearnArgs {
     /// How to print the list
     #[arg(long, value_enum, default_value_t)]
     pub format: ProposalFormat,
-    /// Compare with this list: a file of domains, or a comma-separated list
+    /// Compare with this list: a file of domains, a ruleset, or a comma-separated list
     #[arg(long, value_name = "LIST")]
     pub against: Option<String>,
-    /// Fold at least this many names below one domain into a wildcard
-    #[arg(long, value_name = "NUMBER")]
-    pub fold: Option<usize>,
-    /// Count names that were refused as needed
+    /// Fold so many names below one domain, or more, into one entry; never at a public suffix such
+    /// as co.uk or github.io
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(2..))]
+    pub fold: Option<u16>,
+    /// Count names as needed that were refused, or that only audit mode let through
     #[arg(long)]
     pub denied: bool,
 }

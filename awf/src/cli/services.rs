@@ -72,7 +72,7 @@ pub(super) fn host_access(
 }
 
 /// Turns `localhost` into the name that leads to this machine; inside, localhost is the sandbox itself.
-fn replace_localhost(allow: &mut [DomainEntry]) -> bool {
+pub(super) fn replace_localhost(allow: &mut [DomainEntry]) -> bool {
     let mut found = false;
     for entry in allow {
         let scheme = match entry.text.as_str() {

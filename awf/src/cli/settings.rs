@@ -44,6 +44,8 @@ pub struct Settings {
     pub allow: Vec<DomainEntry>,
     /// Domains to block, as written.
     pub block: Vec<DomainEntry>,
+    /// Whether what is neither allowed nor blocked is let through and recorded.
+    pub audit_mode: bool,
     /// Name servers for the proxy; `None` means those of the machine.
     pub dns_servers: Option<Vec<IpAddr>>,
     /// Who resolves names over HTTPS instead.
@@ -186,6 +188,7 @@ impl Settings {
         Ok(Self {
             allow,
             block,
+            audit_mode: args.audit_mode,
             dns_servers,
             doh,
             upstream,
@@ -359,6 +362,7 @@ mod tests {
         let expected = Settings {
             allow: Vec::new(),
             block: Vec::new(),
+            audit_mode: false,
             dns_servers: None,
             doh: None,
             upstream: None,

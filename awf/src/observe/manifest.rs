@@ -42,6 +42,9 @@ pub fn of(settings: &Settings, plan: &Plan, resolvers: &[String]) -> Value {
         if !settings.peers.is_empty() {
             members.insert("topologyPeers".to_owned(), settings.peers.clone().into());
         }
+        if plan.policy.is_in_audit_mode() {
+            members.insert("auditMode".to_owned(), true.into());
+        }
         let digest = digest(members);
         members.insert(DIGEST.to_owned(), digest.into());
         members.insert("generatedAt".to_owned(), format!("{:.3}", jiff::Timestamp::now()).into());
@@ -141,6 +144,17 @@ fn rules(policy: &Policy) -> Vec<Row> {
         let patterns = config::regexes(names).lines().map(str::to_owned).collect();
         rows.extend(listed(pattern, protocol, patterns, &format!("allowed patterns{what}")));
     }
+    if policy.is_in_audit_mode() {
+        let what = "audit mode: every name of the internet that nothing allows is let through";
+        let (rule, description) = (Rule::AllowAuditMode, what.to_owned());
+        rows.push(Row {
+            acl: "all".to_owned(),
+            rule,
+            protocol: both,
+            domains: Vec::new(),
+            description,
+        });
+    }
     rows.push(Row::deny(Rule::DenyDefault, "all", "everything that nothing allows"));
     rows
 }
@@ -193,7 +207,9 @@ mod tests {
             "http://y*.f.com",
             "192.0.2.1",
         ];
-        for policy in [policy(&[], &[]), policy(&allow, &["bad.com", "ad*.bad.com", "192.0.2.9"])] {
+        let full = policy(&allow, &["bad.com", "ad*.bad.com", "192.0.2.9"]);
+        let audited = full.clone().in_audit_mode(true);
+        for policy in [policy(&[], &[]), full, audited] {
             let rows = rules(&policy);
             let ours: Vec<String> = rows.iter().map(|row| row.rule.id().to_owned()).collect();
             let mut squids = of_squid(&policy);

@@ -7,9 +7,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use super::journal::Journal;
-use super::record::{Layer, NameSource, Record};
+use super::record::{Layer, NameSource, Record, Verdict};
 use crate::doors::name::{Asked, Outcome};
-use crate::policy::{Policy, Scheme};
+use crate::policy::{Decision, Policy, Scheme};
 
 /// Different names remembered. More of them are recorded every time they are asked for.
 const REMEMBERED: usize = 16_384;
@@ -39,10 +39,13 @@ impl Recorder {
             }
             Outcome::Synthetic(_) | Outcome::NoData | Outcome::NoSuchName | Outcome::Exhausted => {}
         }
-        let decision = self.policy.decide(asked.name, 443, Scheme::Tls);
-        if decision.allow || self.policy.decide(asked.name, 80, Scheme::Http).allow {
+        let by_tls = self.policy.decide(asked.name, 443, Scheme::Tls);
+        let by_http = self.policy.decide(asked.name, 80, Scheme::Http);
+        let listed = |decision: &Decision| decision.allow && decision.would_deny.is_none();
+        if listed(&by_tls) || listed(&by_http) {
             return;
         }
+        let decision = by_tls;
         if let Ok(mut seen) = self.seen.lock()
             && seen.len() < REMEMBERED
             && !seen.insert(asked.name.into())
@@ -51,7 +54,9 @@ impl Recorder {
         }
         let time = self.journal.clock().of_now();
         self.journal.write(Record {
+            verdict: if decision.allow { Verdict::Allow } else { Verdict::Deny },
             rule: decision.rule.to_owned(),
+            would_deny: decision.would_deny.map(str::to_owned),
             reason: format!("asked for the name, which did not leave the machine ({})", asked.kind),
             protocol: "dns".into(),
             name: Some(Arc::from(asked.name)),

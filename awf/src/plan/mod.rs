@@ -44,6 +44,12 @@ use outward::Outward;
 use paths::Paths;
 use services::ServiceError;
 
+/// What the user is told at the start and at the end of a run in audit mode.
+pub const AUDIT_MODE: &str = "AUDIT MODE: this run is not confined to the allowed domains; it can reach every name of the internet \
+                              that is not blocked, on ports 80 and 443, and all of it is on record";
+const AUDIT_MODE_BEHIND_PROXY: &str = "--audit-mode with --upstream-proxy: the proxy resolves the names, so a name that leads to an \
+                                       address of its own network is not refused";
+
 /// What a run draws by luck.
 #[derive(Clone, Debug)]
 pub struct Draw {
@@ -163,10 +169,7 @@ impl Plan {
         let allowed = entries(&settings.allow);
         let api = ApiProxyPlan::decide(settings, host, &draw.id);
         let allow = [&*allowed, &*api.entries()].concat();
-        let (policy, warnings) =
-            Policy::resolve(&allow, &entries(&settings.block)).map_err(|errors| {
-                PlanError::Domains(errors.iter().map(|error| located(error, settings)).collect())
-            })?;
+        let (policy, warnings) = policy(settings, &allow)?;
         let cgroup = required(host)?;
         let driver = daemon.as_ref().map(|daemon| daemon.driver);
         let paths = Paths::new(&draw.id, settings, host, (cgroup, driver));
@@ -226,7 +229,23 @@ impl Plan {
     }
 }
 
-fn entries(list: &[cli::DomainEntry]) -> Vec<String> {
+/// What the lists mean, `allow` with what awf adds to it, and what the user should know of them.
+pub fn policy(settings: &Settings, allow: &[String]) -> Result<(Policy, Vec<String>), PlanError> {
+    let (policy, mut warnings) =
+        Policy::resolve(allow, &entries(&settings.block)).map_err(|errors| {
+            PlanError::Domains(errors.iter().map(|error| located(error, settings)).collect())
+        })?;
+    if settings.audit_mode {
+        warnings.push(AUDIT_MODE.to_owned());
+        if settings.upstream.is_some() {
+            warnings.push(AUDIT_MODE_BEHIND_PROXY.to_owned());
+        }
+    }
+    Ok((policy.in_audit_mode(settings.audit_mode), warnings))
+}
+
+/// Domain entries as the policy takes them.
+pub fn entries(list: &[cli::DomainEntry]) -> Vec<String> {
     list.iter().map(|entry| entry.text.clone()).collect()
 }
 

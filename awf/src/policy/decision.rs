@@ -28,6 +28,8 @@ pub enum Rule {
     AllowPeer(&'static str),
     /// `allow-api-proxy`: a port of awf's own proxy of model providers.
     AllowApiProxy,
+    /// `allow-audit-mode`: nothing allows it, but the run is one that only records that.
+    AllowAuditMode,
     /// `deny-unsafe-ports`: not port 80 or 443, or plain HTTP on 443, or not opened of a service.
     DenyUnsafePorts,
     /// `deny-malformed-name`: no resolver would take it.
@@ -59,6 +61,7 @@ impl Rule {
             Self::AllowHostPort => "allow-host-port",
             Self::AllowHostServicePort => "allow-host-service-port",
             Self::AllowApiProxy => "allow-api-proxy",
+            Self::AllowAuditMode => "allow-audit-mode",
             Self::DenyUnsafePorts => "deny-unsafe-ports",
             Self::DenyMalformedName => "deny-malformed-name",
             Self::DenyRawIpv4 => "deny-raw-ipv4",
@@ -79,7 +82,8 @@ impl Rule {
             | Self::AllowHostPort
             | Self::AllowHostServicePort
             | Self::AllowPeer(_)
-            | Self::AllowApiProxy => true,
+            | Self::AllowApiProxy
+            | Self::AllowAuditMode => true,
             Self::DenyUnsafePorts
             | Self::DenyMalformedName
             | Self::DenyRawIpv4
@@ -114,10 +118,14 @@ pub struct Decision {
     pub entry: Option<String>,
     /// One sentence for a person, without final period.
     pub reason: String,
+    /// Id of the rule that would have denied it, had the run not been in audit mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_deny: Option<&'static str>,
 }
 
 impl Decision {
     pub(super) fn by(rule: Rule, entry: Option<&str>, reason: String) -> Self {
-        Self { allow: rule.allows(), rule: rule.id(), entry: entry.map(str::to_owned), reason }
+        let entry = entry.map(str::to_owned);
+        Self { allow: rule.allows(), rule: rule.id(), entry, reason, would_deny: None }
     }
 }

@@ -37,6 +37,8 @@ const TLS_PORT: u16 = 443;
 /// labels in its query, so it would ask for another name than the one it has judged.
 const NAME_MAX_BYTES: usize = 253;
 const LABEL_MAX_BYTES: usize = 63;
+/// Last labels of names that never lead to the internet.
+pub(crate) const LOCAL_DOMAINS: [&str; 4] = ["arpa", "internal", "local", "localhost"];
 
 /// What an entry is valid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -80,6 +82,9 @@ pub struct Policy {
     ips: BTreeMap<Ipv4Addr, &'static str>,
     blocked: Names,
     blocked_ips: BTreeSet<Ipv4Addr>,
+    /// Whether names that nothing allows are let through.
+    #[serde(skip_serializing_if = "is_false")]
+    audit_mode: bool,
 }
 
 impl Policy {
@@ -113,6 +118,23 @@ impl Policy {
         let mut seen = BTreeSet::new();
         warnings.retain(|warning| seen.insert(warning.clone()));
         Ok((policy, warnings))
+    }
+
+    /// The same lists in audit mode, if that is asked for: names that nothing allows and nothing blocks pass, and the decision
+    /// says what would have denied them.
+    #[must_use]
+    pub fn in_audit_mode(self, audit_mode: bool) -> Self {
+        Self { audit_mode, ..self }
+    }
+
+    /// Whether names that nothing allows are let through.
+    pub fn is_in_audit_mode(&self) -> bool {
+        self.audit_mode
+    }
+
+    /// `enforce` or `audit`, as plan, manifest and record say it.
+    pub fn mode(&self) -> &'static str {
+        if self.audit_mode { "audit" } else { "enforce" }
     }
 
     /// Whether a request may pass. `host` in any spelling a client may use: case, trailing dots,
@@ -264,7 +286,22 @@ impl Policy {
                 return Decision::by(rule, Some(found.entry()), reason);
             }
         }
-        Decision::by(Rule::DenyDefault, None, self.why_not(name))
+        let reason = self.why_not(name);
+        if !self.audit_mode {
+            return Decision::by(Rule::DenyDefault, None, reason);
+        }
+        if !is_public(name) {
+            let reason =
+                format!("{reason}, and audit mode lets names of the internet through only");
+            return Decision::by(Rule::DenyDefault, None, reason);
+        }
+        let would_deny = Some(Rule::DenyDefault.id());
+        let passes = Decision::by(
+            Rule::AllowAuditMode,
+            None,
+            format!("{reason}, but let through by audit mode"),
+        );
+        Decision { would_deny, ..passes }
     }
 
     fn why_not(&self, name: &str) -> String {
@@ -299,6 +336,18 @@ pub fn suggest(hosts: &[&str], current_allow: &[String]) -> Option<String> {
 /// to be certain, so no list may allow one.
 fn is_reserved(name: &str) -> bool {
     name.rsplit('.').next() == Some("invalid")
+}
+
+/// Whether a name can be one of the internet: more than one label, and not below a domain that is of the local network alone
+/// (RFC 6761 section 6.3, RFC 6762, RFC 8375 and the registry's reservation of `internal`). Behind an upstream proxy nobody sees
+/// which address a name leads to, and such names lead to what must not be reached: metadata services of clouds, this machine.
+fn is_public(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_rest, last)| !LOCAL_DOMAINS.contains(&last))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Letters, digits, hyphens and underscores in labels of legal length.

@@ -24,6 +24,7 @@ pub(super) struct Attempt {
     process: ProcessInfo,
     name: Option<(Arc<str>, NameSource)>,
     user_agent: Option<String>,
+    would_deny: Option<&'static str>,
     port: u16,
     began: Instant,
 }
@@ -49,6 +50,7 @@ impl Attempt {
             counters: Counters::default(),
             name: None,
             user_agent: None,
+            would_deny: None,
             began: Instant::now(),
         }
     }
@@ -57,6 +59,11 @@ impl Attempt {
     pub(super) fn is_for(&mut self, name: Arc<str>, source: NameSource, port: u16) {
         self.name = Some((name, source));
         self.port = port;
+    }
+
+    /// Remembers what audit mode lets through.
+    pub(super) fn is_judged(&mut self, decision: &Decision) {
+        self.would_deny = decision.would_deny;
     }
 
     /// Remembers what the client calls itself.
@@ -95,7 +102,10 @@ impl Attempt {
         let totals = self.counters.totals();
         let (name, name_source) = self.name.clone().unzip();
         let time = journal.clock().of_ktime(self.origin.ktime_ns);
+        // What is refused was not let through.
+        let would_deny = self.would_deny.filter(|_rule| ending.verdict != Verdict::Deny);
         Record {
+            would_deny: would_deny.map(str::to_owned),
             verdict: ending.verdict,
             rule: ending.rule,
             reason: ending.reason,

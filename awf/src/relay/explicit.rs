@@ -54,7 +54,7 @@ pub(super) async fn serve(
             let port = authority.port.unwrap_or(80);
             let host: Arc<str> = Arc::from(text_of(&authority.host));
             attempt.is_for(Arc::clone(&host), NameSource::Request, port);
-            let decision = relay.decide(&host, port, Scheme::Http);
+            let decision = relay.decide(attempt, (&host, port), Scheme::Http);
             let request = Request::Forward(bytes.freeze());
             if !decision.allow {
                 say(&mut client, &forbidden(decision.rule, &host, &way(relay, &host, port))).await;
@@ -97,7 +97,7 @@ async fn serve_connect(
     let port = authority.port.unwrap_or(443);
     let host: Arc<str> = Arc::from(text_of(&authority.host));
     attempt.is_for(Arc::clone(&host), NameSource::Request, port);
-    let decision = relay.decide(&host, port, Scheme::Tls);
+    let decision = relay.decide(attempt, (&host, port), Scheme::Tls);
     if !decision.allow {
         say(&mut client, &forbidden(decision.rule, &host, &way(relay, &host, port))).await;
         relay.show_denial(attempt, Request::Tunnel { host: host.to_string(), port });

@@ -176,8 +176,9 @@ impl Relay {
     }
 
     /// Judges a request for a domain. Where no list could allow what it asks for, the reason names the flag that would.
-    fn decide(&self, host: &str, port: u16, scheme: Scheme) -> Decision {
+    fn decide(&self, attempt: &mut Attempt, (host, port): (&str, u16), scheme: Scheme) -> Decision {
         let decision = self.policy.decide(host, port, scheme);
+        attempt.is_judged(&decision);
         match self.reach.why_closed(host, port).filter(|_reason| !decision.allow) {
             Some(reason) => Decision { reason, ..decision },
             None => decision,

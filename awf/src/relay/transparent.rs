@@ -76,7 +76,7 @@ async fn serve_tls(relay: &Arc<Relay>, attempt: &mut Attempt, mut client: TcpStr
         (None, None) => (Arc::from(attempt.address().to_string()), NameSource::Request),
     };
     attempt.is_for(Arc::clone(&name), source, port);
-    let decision = relay.decide(&name, port, Scheme::Tls);
+    let decision = relay.decide(attempt, (&name, port), Scheme::Tls);
     if !decision.allow {
         say(&mut client, &alert_access_denied()).await;
         relay.show_denial(attempt, Request::Tunnel { host: name.to_string(), port });
@@ -123,7 +123,7 @@ pub(super) async fn serve_http(
     };
     let source = if resolved.is_some() { source } else { NameSource::Host };
     attempt.is_for(Arc::clone(&host), source, HTTP_PORT);
-    let decision = relay.decide(&host, HTTP_PORT, Scheme::Http);
+    let decision = relay.decide(attempt, (&host, HTTP_PORT), Scheme::Http);
     let request = Request::Origin(bytes.freeze());
     if !decision.allow {
         say(&mut client, &forbidden(decision.rule, &host, &way(relay, &host, HTTP_PORT))).await;

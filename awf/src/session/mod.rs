@@ -5,6 +5,7 @@
 //! code, or leave something behind that the next run could not collect.
 
 pub mod run_dir;
+mod audit_mode;
 mod command;
 mod diagnostics;
 mod guard;
@@ -330,6 +331,11 @@ fn tell_of_start(plan: &Plan, object: &Object) {
 
 /// Says how it ended, what was denied, and what is missing in the record. A name that was asked for may hold a credential.
 fn tell(plan: &Plan, exit: Exit, account: &Account, redactor: &Redactor) {
+    if plan.policy.is_in_audit_mode() {
+        for line in audit_mode::lines(&plan.paths.logs, &plan.allowed) {
+            tracing::warn!("{}", redactor.text(&line));
+        }
+    }
     match exit.code() {
         0 => tracing::info!(target: SUCCESS, "Command completed successfully"),
         code => {

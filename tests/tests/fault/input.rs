@@ -161,6 +161,7 @@ const NONSENSE: &[(&str, &str)] = &[
     ("--allow-urls", "http://example.com/x"),
     // Without --ssl-bump.
     ("--allow-urls", "https://example.com/x"),
+    ("--audit-mode=yes", ""),
     ("--ssl-bump=yes", ""),
     ("--enable-dlp=yes", ""),
     ("--docker-host", ""),

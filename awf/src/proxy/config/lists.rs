@@ -1,10 +1,17 @@
 //! Names and patterns as lists that Squid reads, one a line.
 
+use std::fmt;
+
 use crate::policy::{Names, Pattern, Rule, Star};
 
 /// The name of the ACL that holds a rule's list.
 pub(crate) fn acl(rule: Rule) -> String {
     rule.to_string().replace('-', "_")
+}
+
+/// The name of the ACL that puts a rule's id into the log.
+pub(super) fn note_acl(id: impl fmt::Display) -> String {
+    format!("rule_{id}").replace('-', "_")
 }
 
 /// A pattern's expression on each line.

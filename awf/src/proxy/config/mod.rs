@@ -21,9 +21,9 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use crate::plan::outward::Outward;
-use crate::policy::{Policy, Protocol, Rule};
-use lists::lines;
+use crate::policy::{LOCAL_DOMAINS, Policy, Protocol, Rule};
 pub(crate) use lists::{acl, regexes, suffixes};
+use lists::{lines, note_acl};
 
 /// The name that the readiness probe asks for (CONNECT, port 443). It can never be allowed
 /// (RFC 6761, section 6.4) and its refusal is not logged, unless the agent asked.
@@ -310,6 +310,12 @@ impl Output<'_> {
                 }
             }
         }
+        if policy.is_in_audit_mode() {
+            let local = LOCAL_DOMAINS.join("|");
+            self.line(&format!("acl local_name dstdom_regex -n -i ^[^.]+$ (^|[.])({local})$"));
+            self.deny(Rule::DenyDefault, "local_name", remedy);
+            self.allow(Rule::AllowAuditMode, "all");
+        }
         self.deny(Rule::DenyDefault, "all", remedy);
     }
 
@@ -389,10 +395,6 @@ impl Output<'_> {
         self.line(&format!("cache_log {}", self.spec.logs.join(CACHE_LOG).display()));
         self.line("cache_store_log none");
     }
-}
-
-fn note_acl(id: impl fmt::Display) -> String {
-    format!("rule_{id}").replace('-', "_")
 }
 
 #[cfg(test)]

@@ -86,6 +86,7 @@ impl Exchange {
     pub(super) fn refused(&self, finding: &Finding) {
         self.set(|record| {
             record.verdict = Verdict::Deny;
+            record.would_deny = None;
             record.layer = Layer::Relay;
             finding.rule.clone_into(&mut record.rule);
             record.reason.clone_from(&finding.reason);

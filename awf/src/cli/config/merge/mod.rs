@@ -195,6 +195,8 @@ fn security(filler: &mut Filler<'_>, file: &File) {
     filler.text(("--allow-urls", "security.allowUrls"), |args| &mut args.proxy.allow_urls, urls);
     let dlp = security.enable_dlp;
     filler.switch(("--enable-dlp", "security.enableDlp"), |args| &mut args.proxy.enable_dlp, dlp);
+    let audit = security.audit_mode;
+    filler.switch(("--audit-mode", "security.auditMode"), |args| &mut args.audit_mode, audit);
     let access = security.enable_host_access;
     filler.switch(
         ("--enable-host-access", "security.enableHostAccess"),
@@ -373,6 +375,7 @@ security:
   sslBump: true
   allowUrls: ['https://a.com/x']
   enableDlp: true
+  auditMode: true
   enableHostAccess: true
   allowHostPorts: [3000, 4000-4010]
   allowHostServicePorts: '5432'
@@ -430,6 +433,7 @@ rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPe
         "--ssl-bump",
         "--allow-urls=https://a.com/x",
         "--enable-dlp",
+        "--audit-mode",
         "--enable-host-access",
         "--allow-host-ports=3000,4000-4010",
         "--allow-host-service-ports=5432",
@@ -495,7 +499,7 @@ rateLimiting: {enabled: false, requestsPerMinute: 1, requestsPerHour: 2, bytesPe
             let place = &places[option];
             assert!(place.line > 1, "{option} {place:?}");
         }
-        assert_eq!(places["--pids-limit"].to_string(), "container.pidsLimit (c.yml:32)");
+        assert_eq!(places["--pids-limit"].to_string(), "container.pidsLimit (c.yml:33)");
     }
 
     #[test]

@@ -96,6 +96,8 @@ pub struct Security {
     pub allow_urls: Option<Vec<String>>,
     /// `--enable-dlp`.
     pub enable_dlp: Option<bool>,
+    /// `--audit-mode`.
+    pub audit_mode: Option<bool>,
     /// `--enable-host-access`.
     pub enable_host_access: Option<bool>,
     /// `--allow-host-ports`.
