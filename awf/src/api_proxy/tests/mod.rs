@@ -67,7 +67,10 @@ async fn a_request_carries_the_real_credential_and_none_of_the_clients() {
     let [line] = &*record else { panic!("{record:?}") };
     let expected = json!({
         "_schema": "awf-egress/v1",
+        "event": "attempt",
         "run": "run",
+        "cgroup": 1,
+        "cookie": 2,
         "verdict": "allow",
         "layer": "relay",
         "rule": "allow-api-proxy",
