@@ -110,7 +110,7 @@ pub struct SummaryArgs {
     /// Where the logs are: a directory, a file, a run, or running
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<String>,
-    /// Append it to the file that $GITHUB_STEP_SUMMARY names, if it is set
+    /// Append it to the summary of the GitHub step, too, if there is one
     #[arg(long)]
     pub step_summary: bool,
 }

@@ -163,7 +163,7 @@ impl Search {
     fn newest(&self) -> Result<Source> {
         // In this order, and no further than needed: what is not used need not be warned of.
         let own = self.running().into_iter().find(|(own, _source)| *own);
-        let found = own.map(|(_own, source)| source).or_else(|| self.from_variable());
+        let found = own.map(|(_own, source)| source).or_else(|| self.named_by_variable());
         let found = found.or_else(|| self.preserved().into_iter().next());
         found.context(
             "No log sources found. Run a command with awf first, or name the logs with --source",
@@ -173,7 +173,7 @@ impl Search {
     fn all(&self) -> Vec<Source> {
         let mut sources: Vec<Source> = Vec::new();
         let running = self.running().into_iter().map(|(_own, source)| source);
-        for source in running.chain(self.from_variable()).chain(self.preserved()) {
+        for source in running.chain(self.named_by_variable()).chain(self.preserved()) {
             let place = source.logs.canonicalize().ok();
             if !sources.iter().any(|known| known.logs.canonicalize().ok() == place) {
                 sources.push(source);
@@ -236,7 +236,7 @@ impl Search {
         sources.collect()
     }
 
-    fn from_variable(&self) -> Option<Source> {
+    fn named_by_variable(&self) -> Option<Source> {
         let logs = self.variable.as_deref().and_then(within)?;
         Some(Source { logs, found: Found::Variable })
     }

@@ -66,7 +66,7 @@ const fn one() -> u64 {
 #[derive(Debug)]
 pub(super) enum Read<'a> {
     /// An attempt, what became of it, and who judged it.
-    Attempt(Line<'a>, Verdict, Layer),
+    Attempt(Box<Line<'a>>, Verdict, Layer),
     /// The end of the run: what is missing, and whether nothing is.
     End(Lost, bool),
     /// The signature.
@@ -82,7 +82,9 @@ pub(super) fn parse(text: &[u8]) -> Read<'_> {
         return Read::Damaged;
     }
     match (line.event, line.verdict, line.layer, line.lost) {
-        (Event::Attempt, Some(verdict), Some(layer), _) => Read::Attempt(line, verdict, layer),
+        (Event::Attempt, Some(verdict), Some(layer), _) => {
+            Read::Attempt(Box::new(line), verdict, layer)
+        }
         (Event::Summary, _, _, Some(lost)) => Read::End(lost, line.complete),
         (Event::Signature, ..) => Read::Other,
         _ => Read::Damaged,

@@ -44,7 +44,7 @@ pub(super) fn parse(line: &str) -> Option<Entry<'_>> {
     Some(Entry {
         time_ms: milliseconds(&line.timestamp, line.ts),
         client_ip: said(line.client),
-        client_port: line.client_port.map_or("-".into(), |port| port.to_string().into()),
+        client_port: line.client_port.map_or_else(|| "-".into(), |port| port.to_string().into()),
         host: said(line.host),
         dest_ip: dest_ip.into(),
         dest_port: dest_port.into(),

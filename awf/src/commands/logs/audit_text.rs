@@ -67,11 +67,11 @@ impl<'a> Report<'a> {
         let failed = failed.map(|text| format!("{text} failed without being refused"));
         let notes: Vec<String> = failed.into_iter().chain(damaged).collect();
         if !notes.is_empty() {
-            out += &format!("\n{}\n", paint.yellow(&notes.join("; ")));
+            out.extend([format!("\n{}\n", paint.yellow(&notes.join("; ")))]);
         }
         match beside {
             Some(beside) if self.markdown => {
-                out += &beside_markdown(beside, "\n### Attempts on Record\n\n", "")
+                out += &beside_markdown(beside, "\n### Attempts on Record\n\n", "");
             }
             Some(beside) => out += &beside_pretty(beside, paint),
             None => {}
@@ -125,27 +125,27 @@ impl<'a> Report<'a> {
             policy.dangerous_ports.len(),
         );
         for rule in hits {
-            let count = if rule.hits > 0 { format!("**{}**", rule.hits) } else { "0".to_owned() };
+            let count = if rule.count > 0 { format!("**{}**", rule.count) } else { "0".to_owned() };
             let (id, description) = (cell(&rule.id), cell(&rule.description));
-            out += &format!("| {id} | {} | {count} | {description} |\n", rule.action.name());
+            out.extend([format!("| {id} | {} | {count} | {description} |\n", rule.action.name())]);
         }
         if self.denied == 0 {
             return out;
         }
-        out += &format!(
+        out.extend([format!(
             "\n### Denied Requests ({})\n\n| Timestamp | Domain | Rule | Reason |\n|-----------|--------|------|--------|\n",
             self.denied
-        );
+        )]);
         for denial in &self.first {
             let (domain, rule) = (cell(&denial.domain), cell(&denial.rule));
-            out += &format!(
+            out.extend([format!(
                 "| {} | {domain} | {rule} | {} |\n",
                 iso(denial.time_ms),
                 cell(&denial.reason)
-            );
+            )]);
         }
         if self.more() > 0 {
-            out += &format!("\n...and {} more\n", self.more());
+            out.extend([format!("\n...and {} more\n", self.more())]);
         }
         out
     }

@@ -127,7 +127,7 @@ pub(super) enum Decided<'a> {
 /// The rules in their order.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    rules: Vec<Rule>,
+    list: Vec<Rule>,
     by_id: HashMap<String, usize>,
     safe: SafePorts,
 }
@@ -155,7 +155,7 @@ impl Manifest {
         Rules {
             by_id: by_id.collect(),
             safe: SafePorts::with(self.allow_host_ports.as_deref().unwrap_or_default()),
-            rules,
+            list: rules,
         }
     }
 }
@@ -268,7 +268,8 @@ impl SafePorts {
     fn with(list: &str) -> Self {
         let mut safe = Self::default();
         for item in list.split(',') {
-            let (low, high) = item.trim().split_once('-').unwrap_or((item.trim(), item.trim()));
+            let (low, high) =
+                item.trim().split_once('-').unwrap_or_else(|| (item.trim(), item.trim()));
             if let (Ok(low), Ok(high)) = (low.parse(), high.parse()) {
                 safe.0.push((low, high));
             }
@@ -293,19 +294,19 @@ impl Rules {
             Outcome::Allowed | Outcome::Error => Action::Allow,
         };
         let decides = |rule: &Rule| rule.action == action && rule.decides(entry, &self.safe);
-        self.rules.iter().position(decides).map_or(Decided::Unknown, Decided::Replayed)
+        self.list.iter().position(decides).map_or(Decided::Unknown, Decided::Replayed)
     }
 
     /// The rules in their order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter()
+        self.list.iter()
     }
 
     /// The id of a rule that decided.
     pub(super) fn id<'a>(&'a self, decided: Decided<'a>) -> &'a str {
         match decided {
             Decided::Recorded(index) | Decided::Replayed(index) => {
-                self.rules.get(index).map_or(UNKNOWN, |rule| &*rule.id)
+                self.list.get(index).map_or(UNKNOWN, |rule| &*rule.id)
             }
             Decided::Elsewhere(id) => id,
             Decided::Unknown => UNKNOWN,
@@ -314,7 +315,7 @@ impl Rules {
 
     /// Why that rule, for a reader.
     pub(super) fn reason(&self, decided: Decided<'_>, domain: &str) -> String {
-        let rule = |index: usize| self.rules.get(index);
+        let rule = |index: usize| self.list.get(index);
         match decided {
             Decided::Recorded(index) => rule(index).map_or_else(String::new, |rule| {
                 format!("recorded when decided: {}", rule.description)

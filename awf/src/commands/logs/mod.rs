@@ -22,7 +22,7 @@ mod totals_text;
 mod tests;
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -181,7 +181,7 @@ fn list(sources: &[Source]) -> String {
             Found::Preserved => ("preserved", format!("{}{date}", text::shown(&path))),
             Found::Named => ("named", format!("{}{date}", text::shown(&path))),
         };
-        text += &format!("  [{kind}] {name}\n");
+        text.extend([format!("  [{kind}] {name}\n")]);
     }
     text
 }
@@ -253,9 +253,11 @@ pub fn summary(args: &SummaryArgs) -> Result<Exit> {
     let counted = Counted::of(&source)?;
     if args.step_summary {
         let caller = Caller::inspect()?;
-        match caller.env.get("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
-            Some(path) => append(Path::new(path), &counted.account().markdown(SUMMARY_DOMAINS))?,
-            None => tracing::warn!("--step-summary: GITHUB_STEP_SUMMARY is not set"),
+        let path = caller.env.get("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+        if let Some(path) = path {
+            append(Path::new(path), &counted.account().markdown(SUMMARY_DOMAINS))?;
+        } else {
+            tracing::warn!("--step-summary: GITHUB_STEP_SUMMARY is not set");
         }
     }
     print_totals(&counted.account(), args.format)

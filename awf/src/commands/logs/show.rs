@@ -53,11 +53,11 @@ impl Manner {
                 writeln!(out)?;
             }
             (LineFormat::Json, Some(entry)) => {
-                writeln!(out, "{}", text::json(&entry.to_json(process, self.run.as_deref()))?)?
+                writeln!(out, "{}", text::json(&entry.to_json(process, self.run.as_deref()))?)?;
             }
             // One object on each line, whatever happens.
             (LineFormat::Json, None) => {
-                writeln!(out, "{}", text::json(&Damaged { damaged: &text })?)?
+                writeln!(out, "{}", text::json(&Damaged { damaged: &text })?)?;
             }
             (LineFormat::Pretty, Some(entry)) => writeln!(out, "{}", self.pretty(entry, process))?,
             (LineFormat::Raw, _) | (LineFormat::Pretty, None) => writeln!(out, "{}", shown(&text))?,
@@ -78,7 +78,7 @@ impl Manner {
             text = text + " [" + &shown(&entry.user_agent) + "]";
         }
         if let Some(process) = process {
-            text += &format!(" <PID:{} {}>", process.pid, shown(&process.comm));
+            text.extend([format!(" <PID:{} {}>", process.pid, shown(&process.comm))]);
         }
         let text = match outcome {
             Outcome::Allowed => self.paint.green(&text),

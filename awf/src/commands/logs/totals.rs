@@ -52,7 +52,7 @@ pub(super) struct Hits {
     pub(super) id: String,
     pub(super) description: String,
     pub(super) action: Action,
-    pub(super) hits: u64,
+    pub(super) count: u64,
 }
 
 /// Hits of all rules: those of the manifest in their order, then those that only the log names.
@@ -90,7 +90,7 @@ impl RuleHits {
             id: rule.id.clone(),
             description: rule.description.clone(),
             action: rule.action,
-            hits: self.listed.get(index).copied().unwrap_or_default(),
+            count: self.listed.get(index).copied().unwrap_or_default(),
         });
         let allowing = self.allowing.iter().map(|(id, hits)| (id, Action::Allow, hits));
         let denying = self.denying.iter().map(|(id, hits)| (id, Action::Deny, hits));
@@ -99,7 +99,7 @@ impl RuleHits {
             description: if id == UNKNOWN { "no rule is known to have decided" } else { "" }
                 .to_owned(),
             action,
-            hits: *hits,
+            count: *hits,
         });
         listed.chain(others).collect()
     }
@@ -218,7 +218,7 @@ impl Beside {
 
     /// A directory that several runs used has several ends.
     fn end_with(&mut self, lost: Lost, complete: bool) {
-        let (sum, whole) = self.end.unwrap_or((Lost::default(), true));
+        let (sum, whole) = self.end.unwrap_or_else(|| (Lost::default(), true));
         let sum = Lost {
             ring: sum.ring + lost.ring,
             written: sum.written + lost.written,

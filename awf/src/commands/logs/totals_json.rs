@@ -20,7 +20,7 @@ struct Account<'a> {
     time_range: Option<Range>,
     by_domain: &'a IndexMap<String, Tally>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    by_rule: Vec<Rule<'a>>,
+    by_rule: Vec<Evaluated<'a>>,
     failed_requests: u64,
     damaged_lines: u64,
     #[serde(flatten)]
@@ -35,7 +35,7 @@ struct Range {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Rule<'a> {
+struct Evaluated<'a> {
     rule_id: &'a str,
     description: &'a str,
     action: &'static str,
@@ -47,7 +47,7 @@ struct Rule<'a> {
 #[serde(rename_all = "camelCase")]
 struct Record<'a> {
     before_proxy: Before<'a>,
-    by_process: Vec<Process<'a>>,
+    by_process: Vec<Attributed<'a>>,
     by_protocol: IndexMap<&'a str, Tally>,
     /// Null as long as the run goes on.
     lost: Option<Missing>,
@@ -70,7 +70,7 @@ struct Judged<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Process<'a> {
+struct Attributed<'a> {
     process: &'a str,
     #[serde(flatten)]
     attempts: Tally,
@@ -112,7 +112,7 @@ pub(super) fn of(totals: &Totals, hits: &[Hits], beside: Option<&Beside>) -> Res
             .range
             .map(|(start, end)| Range { start: Seconds(start), end: Seconds(end) }),
         by_domain: &totals.domains,
-        by_rule: hits.iter().map(Rule::of).collect(),
+        by_rule: hits.iter().map(Evaluated::of).collect(),
         failed_requests: totals.all.failed,
         damaged_lines: totals.damaged,
         beside: beside.map(Record::of),
@@ -120,13 +120,13 @@ pub(super) fn of(totals: &Totals, hits: &[Hits], beside: Option<&Beside>) -> Res
     text::json_indented(&account)
 }
 
-impl<'a> Rule<'a> {
+impl<'a> Evaluated<'a> {
     fn of(hits: &'a Hits) -> Self {
         Self {
             rule_id: &hits.id,
             description: &hits.description,
             action: hits.action.name(),
-            hits: hits.hits,
+            hits: hits.count,
         }
     }
 }
@@ -138,7 +138,7 @@ impl<'a> Record<'a> {
             layer: *layer,
             hits: *hits,
         };
-        let process = |(process, attempts): (&'a str, Tally)| Process {
+        let process = |(process, attempts): (&'a str, Tally)| Attributed {
             process,
             attempts,
             denied_before_proxy: beside.refused_by.get(process).copied().unwrap_or_default(),

@@ -187,7 +187,7 @@ pub(super) fn beside_markdown(beside: &Beside, before: &str, behind: &str) -> St
     if !beside.refused.is_empty() {
         out += "| Denied before the proxy by | Layer | Attempts |\n|------|-------|---------:|\n";
         for ((rule, layer), count) in &beside.refused {
-            out += &format!("| {} | {} | {count} |\n", cell(rule), judge(*layer));
+            out.extend([format!("| {} | {} | {count} |\n", cell(rule), judge(*layer))]);
         }
         out += "\n";
     }
@@ -214,15 +214,15 @@ fn attempt_table(
     for (name, tally) in all.iter().take(ROWS) {
         let Tally { allowed, denied, failed } = tally;
         let shown = cell(&shortened(&shown(name), 2 * WIDEST));
-        out += &format!("| {shown} | {allowed} | {denied} | {failed} |");
+        out.extend([format!("| {shown} | {allowed} | {denied} | {failed} |")]);
         if let Some(early) = early {
-            out += &format!(" {} |", early.get(*name).copied().unwrap_or_default());
+            out.extend([format!(" {} |", early.get(*name).copied().unwrap_or_default())]);
         }
         out += "\n";
     }
     out += "\n";
     if let Some(more @ 1..) = all.len().checked_sub(ROWS) {
-        out += &format!("...and {more} more\n\n");
+        out.extend([format!("...and {more} more\n\n")]);
     }
     out
 }
@@ -295,8 +295,8 @@ pub(super) fn rule_lines(hits: &[Hits], paint: Paint) -> Vec<String> {
             Action::Allow => paint.green(&action),
             Action::Deny => paint.red(&action),
         };
-        let count = format!("{} hits", rule.hits);
-        let count = if rule.hits == 0 { paint.gray(&count) } else { count };
+        let count = format!("{} hits", rule.count);
+        let count = if rule.count == 0 { paint.gray(&count) } else { count };
         format!("  {id:<widest$}{action} {count}  {}", shown(&rule.description))
             .trim_end()
             .to_owned()
@@ -314,8 +314,8 @@ fn rule_table(hits: &[Hits]) -> String {
             Action::Deny => "🚫",
         };
         let (id, description) = (cell(&rule.id), cell(&rule.description));
-        out +=
-            &format!("| {id} | {mark} {} | {description} | {} |\n", rule.action.name(), rule.hits);
+        let (action, count) = (rule.action.name(), rule.count);
+        out.extend([format!("| {id} | {mark} {action} | {description} | {count} |\n")]);
     }
     out
 }
@@ -325,15 +325,15 @@ fn domain_table(domains: &[(&str, Tally)], most: usize, failed: bool) -> String 
     let mut out =
         format!("| Domain | Allowed | Denied |{title}\n|--------|---------|--------|{rule}\n");
     for (name, tally) in domains.iter().take(most) {
-        out += &format!("| {} | {} | {} |", cell(name), tally.allowed, tally.denied);
+        out.extend([format!("| {} | {} | {} |", cell(name), tally.allowed, tally.denied)]);
         if failed {
-            out += &format!(" {} |", tally.failed);
+            out.extend([format!(" {} |", tally.failed)]);
         }
         out += "\n";
     }
     out += "\n";
     if let Some(more @ 1..) = domains.len().checked_sub(most) {
-        out += &format!("...and {more} more\n\n");
+        out.extend([format!("...and {more} more\n\n")]);
     }
     out
 }
