@@ -6,6 +6,8 @@
 use std::io::{self, BufRead, Write};
 use std::net::IpAddr;
 
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{opened, text};
@@ -35,18 +37,18 @@ pub fn requests(
     let mut damaged = 0;
     opened::each(record, |_number, line| {
         let full = match line {
-            Line::Attempt(record) => batches.add(attempt(&record)),
-            Line::Summary(summary) => batches.add(end(&summary)),
+            Line::Attempt(record) => batches.add(&attempt(&record))?,
+            Line::Summary(summary) => batches.add(&end(&summary))?,
             Line::Signature(_) => None,
             Line::Damaged => {
                 damaged += 1;
                 None
             }
         };
-        full.map_or(Ok(()), |body| see(to_line(&body)?))
+        full.map_or(Ok(()), &mut see)
     })?;
-    if let Some(body) = batches.rest() {
-        see(to_line(&body)?)?;
+    if let Some(body) = batches.rest()? {
+        see(body)?;
     }
     Ok(damaged)
 }
@@ -56,7 +58,8 @@ pub fn requests(
 struct Batches {
     resource: Value,
     version: Option<String>,
-    records: Vec<Value>,
+    /// As text, which takes a tenth of the memory.
+    records: Vec<Box<RawValue>>,
 }
 
 impl Batches {
@@ -66,23 +69,59 @@ impl Batches {
     }
 
     /// Takes a log record; gives a request when one is full.
-    fn add(&mut self, record: Value) -> Option<Value> {
-        self.records.push(record);
-        (self.records.len() >= BATCH).then(|| self.rest()).flatten()
+    fn add(&mut self, record: &Value) -> io::Result<Option<Vec<u8>>> {
+        let text = String::from_utf8(to_line(record)?).map_err(io::Error::other)?;
+        self.records.push(RawValue::from_string(text)?);
+        if self.records.len() < BATCH { Ok(None) } else { self.rest() }
     }
 
     /// What is not in a request yet.
-    fn rest(&mut self) -> Option<Value> {
+    fn rest(&mut self) -> io::Result<Option<Vec<u8>>> {
         let records = std::mem::take(&mut self.records);
-        let scope =
-            json!({ "name": "awf", "version": self.version.as_deref().unwrap_or_default() });
-        (!records.is_empty()).then(|| {
-            json!({ "resourceLogs": [{
-                "resource": { "attributes": self.resource },
-                "scopeLogs": [{ "scope": scope, "logRecords": records }],
-            }] })
-        })
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let scope = Scope { name: "awf", version: self.version.as_deref().unwrap_or_default() };
+        let request = Request {
+            resource_logs: [ResourceLogs {
+                resource: Resource { attributes: &self.resource },
+                scope_logs: [ScopeLogs { scope, log_records: records }],
+            }],
+        };
+        Ok(Some(to_line(&request)?))
     }
+}
+
+/// `ExportLogsServiceRequest`, with one resource and one scope.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    resource_logs: [ResourceLogs<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceLogs<'a> {
+    resource: Resource<'a>,
+    scope_logs: [ScopeLogs<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Resource<'a> {
+    attributes: &'a Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ScopeLogs<'a> {
+    scope: Scope<'a>,
+    log_records: Vec<Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+struct Scope<'a> {
+    name: &'a str,
+    version: &'a str,
 }
 
 /// The run, by the semantic conventions as far as they have a word.
@@ -235,7 +274,7 @@ impl Attributes {
     }
 
     /// A word of the record.
-    fn word(&mut self, key: &str, value: impl serde::Serialize) {
+    fn word(&mut self, key: &str, value: impl Serialize) {
         if let Ok(Value::String(word)) = serde_json::to_value(value) {
             self.text(key, Some(word));
         }
