@@ -204,7 +204,7 @@ impl Plan {
             profile: settings.profile,
             squid: render(&policy, draw, &outward, &paths)?,
             squid_child,
-            terms: terms::of(host, is_docker, policy.is_in_audit_mode()),
+            terms: terms::of(host, is_docker, &policy),
             export: Export::decide(settings, host, &policy)?,
             policy,
             services,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::host::{Host, Variables};
 use crate::observe::summary::Terms;
+use crate::policy::Policy;
 
 /// What GitHub tells of the job that is of use to a reader of the record, and no secret.
 const JOB: [&str; 7] = [
@@ -17,7 +18,7 @@ const JOB: [&str; 7] = [
 ];
 
 /// The terms; what only the session learns is missing yet.
-pub(super) fn of(host: &Host, in_containers: bool, in_audit_mode: bool) -> Terms {
+pub(super) fn of(host: &Host, in_containers: bool, policy: &Policy) -> Terms {
     let github = JOB.into_iter().filter_map(|name| {
         let value = text(&host.caller.env, name)?;
         Some((name.to_owned(), value))
@@ -26,7 +27,7 @@ pub(super) fn of(host: &Host, in_containers: bool, in_audit_mode: bool) -> Terms
         awf: env!("CARGO_PKG_VERSION").to_owned(),
         kernel_release: host.kernel.release.clone(),
         runtime: if in_containers { "docker" } else { "native" }.to_owned(),
-        mode: if in_audit_mode { "audit" } else { "enforce" }.to_owned(),
+        mode: policy.mode().to_owned(),
         github: github.collect(),
         profile: String::new(),
         identity: String::new(),

@@ -290,7 +290,11 @@ fn name_door(
     }
     let judge = Arc::clone(&policy);
     let favour = move |name: &str| {
-        judge.decide(name, 443, Scheme::Tls).allow || judge.decide(name, 80, Scheme::Http).allow
+        // Not what audit mode lets through: everything would be a favourite.
+        [(443, Scheme::Tls), (80, Scheme::Http)].into_iter().any(|(port, scheme)| {
+            let decision = judge.decide(name, port, scheme);
+            decision.allow && decision.would_deny.is_none()
+        })
     };
     let recorder = names::Recorder::new(policy, journal);
     NameDoor::new(Arc::clone(names), hosts, favour, move |asked| recorder.record(asked))

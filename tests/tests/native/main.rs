@@ -6,6 +6,7 @@ mod attribution;
 mod audit;
 mod calls;
 mod canary;
+mod commands;
 mod confinement;
 mod endings;
 mod environment;
