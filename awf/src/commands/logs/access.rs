@@ -45,10 +45,14 @@ struct Fields<'a>(&'a str);
 
 impl<'a> Fields<'a> {
     fn next(&mut self) -> Option<&'a str> {
-        let rest = self.0.trim_start_matches([' ', '\t']);
-        let (field, rest) = rest.split_once([' ', '\t'])?;
-        self.0 = rest;
-        (!field.is_empty()).then_some(field)
+        // By bytes: a log has many lines, and blanks are no part of another character (UTF-8, RFC 3629).
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let bytes = self.0.as_bytes();
+        let start = bytes.iter().position(|byte| !is_blank(byte))?;
+        let length = bytes.get(start..)?.iter().position(|byte| is_blank(byte))?;
+        let field = self.0.get(start..start + length)?;
+        self.0 = self.0.get(start + length..)?;
+        Some(field)
     }
 }
 
