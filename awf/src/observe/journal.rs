@@ -258,7 +258,13 @@ impl Writer {
     fn write(&mut self, line: serde_json::Result<Vec<u8>>) -> std::io::Result<()> {
         let line = self.redactor.line(line?);
         match &mut self.seal {
-            Some((chain, _key)) => self.file.write_all(&chain.seal(line)),
+            Some((chain, _key)) => {
+                // A line that is lost is no link.
+                let mut next = *chain;
+                self.file.write_all(&next.seal(line))?;
+                *chain = next;
+                Ok(())
+            }
             None => self.file.write_all(&line),
         }
     }

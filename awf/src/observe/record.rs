@@ -265,11 +265,14 @@ impl Formatter for Printable {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        for character in fragment.chars() {
-            if matches!(character, ' '..='~') {
-                write!(writer, "{character}")?;
-                continue;
-            }
+        let mut rest = fragment;
+        while !rest.is_empty() {
+            let plain = rest.bytes().take_while(|byte| matches!(byte, b' '..=b'~')).count();
+            let (shown, other) = rest.split_at(plain);
+            writer.write_all(shown.as_bytes())?;
+            let mut characters = other.chars();
+            let Some(character) = characters.next() else { break };
+            rest = characters.as_str();
             for unit in character.encode_utf16(&mut [0; 2]) {
                 write!(writer, "\\u{unit:04x}")?;
             }

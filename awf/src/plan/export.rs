@@ -77,7 +77,9 @@ mod tests {
         let mut host = Host::sample();
         host.caller.env.insert(HEADERS.to_owned(), headers.to_owned());
         let line = ["awf"].iter().chain(options).chain(&["--", "true"]).map(Into::into);
-        let Ok(cli::Request::Run(args)) = cli::parse(line) else { panic!("{options:?}") };
+        let Ok(cli::Request::Run(args)) = cli::parse(line) else {
+            return Err(format!("{options:?} is no run"));
+        };
         let settings = Settings::resolve(&args, &host.caller).map_err(|error| error.to_string())?;
         let policy = Policy::resolve(&["a.example".to_owned()], &[]).unwrap().0;
         Export::decide(&settings, &host, &policy).map_err(|error| error.to_string())

@@ -7,9 +7,10 @@ use crate::observe::summary::Terms;
 use crate::policy::Policy;
 
 /// What GitHub tells of the job that is of use to a reader of the record, and no secret.
-const JOB: [&str; 7] = [
+const JOB: [&str; 8] = [
     "GITHUB_REPOSITORY",
     "GITHUB_WORKFLOW",
+    "GITHUB_WORKFLOW_REF",
     "GITHUB_JOB",
     "GITHUB_ACTION",
     "GITHUB_RUN_ID",

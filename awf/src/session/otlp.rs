@@ -62,7 +62,7 @@ impl Sender {
             let record = Opened::open(&source)?;
             otlp::requests(record.lines, record.summary.as_deref(), |body| {
                 // Whoever takes them has given up.
-                give.blocking_send(body).or(Err(std::io::ErrorKind::BrokenPipe.into()))
+                give.blocking_send(body).map_err(|_given_up| std::io::ErrorKind::BrokenPipe.into())
             })
             .context("read the record")
         });

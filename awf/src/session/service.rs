@@ -214,12 +214,11 @@ impl Service {
         self.relay.close(CLOSE_PATIENCE).await;
         // The way to a collector leads through Squid, which then ends after the record is closed. No connection of the
         // agent's is left by now, so that the record lacks nothing.
-        let way = match self.sender.take() {
-            Some(sender) => Some((sender, squid)),
-            None => {
-                squid.stop().await;
-                None
-            }
+        let way = if let Some(sender) = self.sender.take() {
+            Some((sender, squid))
+        } else {
+            squid.stop().await;
+            None
         };
         if let Some(reader) = self.reader.take() {
             reader.stop();

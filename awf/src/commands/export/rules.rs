@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn every_reason_of_the_kernel_has_advice_of_its_own() {
         let unknown = advice("no such rule");
-        for reason in (0..=u8::MAX).filter_map(|number| Reason::from_number(number.into())) {
+        for reason in (0..=u8::MAX).filter_map(Reason::from_number) {
             assert_ne!(advice(reason.name()), unknown, "{}", reason.name());
         }
     }
