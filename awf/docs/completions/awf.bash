@@ -34,6 +34,15 @@ _awf() {
             awf,init)
                 cmd="awf__subcmd__init"
                 ;;
+            awf,kill)
+                cmd="awf__subcmd__kill"
+                ;;
+            awf,learn)
+                cmd="awf__subcmd__learn"
+                ;;
+            awf,logs)
+                cmd="awf__subcmd__logs"
+                ;;
             awf,man)
                 cmd="awf__subcmd__man"
                 ;;
@@ -45,6 +54,15 @@ _awf() {
                 ;;
             awf,predownload)
                 cmd="awf__subcmd__predownload"
+                ;;
+            awf,ps)
+                cmd="awf__subcmd__ps"
+                ;;
+            awf,report)
+                cmd="awf__subcmd__report"
+                ;;
+            awf,why)
+                cmd="awf__subcmd__why"
                 ;;
             awf__subcmd__config,check)
                 cmd="awf__subcmd__config__subcmd__check"
@@ -82,6 +100,15 @@ _awf() {
             awf__subcmd__help,init)
                 cmd="awf__subcmd__help__subcmd__init"
                 ;;
+            awf__subcmd__help,kill)
+                cmd="awf__subcmd__help__subcmd__kill"
+                ;;
+            awf__subcmd__help,learn)
+                cmd="awf__subcmd__help__subcmd__learn"
+                ;;
+            awf__subcmd__help,logs)
+                cmd="awf__subcmd__help__subcmd__logs"
+                ;;
             awf__subcmd__help,man)
                 cmd="awf__subcmd__help__subcmd__man"
                 ;;
@@ -94,11 +121,89 @@ _awf() {
             awf__subcmd__help,predownload)
                 cmd="awf__subcmd__help__subcmd__predownload"
                 ;;
+            awf__subcmd__help,ps)
+                cmd="awf__subcmd__help__subcmd__ps"
+                ;;
+            awf__subcmd__help,report)
+                cmd="awf__subcmd__help__subcmd__report"
+                ;;
+            awf__subcmd__help,why)
+                cmd="awf__subcmd__help__subcmd__why"
+                ;;
             awf__subcmd__help__subcmd__config,check)
                 cmd="awf__subcmd__help__subcmd__config__subcmd__check"
                 ;;
             awf__subcmd__help__subcmd__config,schema)
                 cmd="awf__subcmd__help__subcmd__config__subcmd__schema"
+                ;;
+            awf__subcmd__help__subcmd__logs,audit)
+                cmd="awf__subcmd__help__subcmd__logs__subcmd__audit"
+                ;;
+            awf__subcmd__help__subcmd__logs,egress)
+                cmd="awf__subcmd__help__subcmd__logs__subcmd__egress"
+                ;;
+            awf__subcmd__help__subcmd__logs,export)
+                cmd="awf__subcmd__help__subcmd__logs__subcmd__export"
+                ;;
+            awf__subcmd__help__subcmd__logs,schema)
+                cmd="awf__subcmd__help__subcmd__logs__subcmd__schema"
+                ;;
+            awf__subcmd__help__subcmd__logs,stats)
+                cmd="awf__subcmd__help__subcmd__logs__subcmd__stats"
+                ;;
+            awf__subcmd__help__subcmd__logs,summary)
+                cmd="awf__subcmd__help__subcmd__logs__subcmd__summary"
+                ;;
+            awf__subcmd__help__subcmd__logs,verify)
+                cmd="awf__subcmd__help__subcmd__logs__subcmd__verify"
+                ;;
+            awf__subcmd__logs,audit)
+                cmd="awf__subcmd__logs__subcmd__audit"
+                ;;
+            awf__subcmd__logs,egress)
+                cmd="awf__subcmd__logs__subcmd__egress"
+                ;;
+            awf__subcmd__logs,export)
+                cmd="awf__subcmd__logs__subcmd__export"
+                ;;
+            awf__subcmd__logs,help)
+                cmd="awf__subcmd__logs__subcmd__help"
+                ;;
+            awf__subcmd__logs,schema)
+                cmd="awf__subcmd__logs__subcmd__schema"
+                ;;
+            awf__subcmd__logs,stats)
+                cmd="awf__subcmd__logs__subcmd__stats"
+                ;;
+            awf__subcmd__logs,summary)
+                cmd="awf__subcmd__logs__subcmd__summary"
+                ;;
+            awf__subcmd__logs,verify)
+                cmd="awf__subcmd__logs__subcmd__verify"
+                ;;
+            awf__subcmd__logs__subcmd__help,audit)
+                cmd="awf__subcmd__logs__subcmd__help__subcmd__audit"
+                ;;
+            awf__subcmd__logs__subcmd__help,egress)
+                cmd="awf__subcmd__logs__subcmd__help__subcmd__egress"
+                ;;
+            awf__subcmd__logs__subcmd__help,export)
+                cmd="awf__subcmd__logs__subcmd__help__subcmd__export"
+                ;;
+            awf__subcmd__logs__subcmd__help,help)
+                cmd="awf__subcmd__logs__subcmd__help__subcmd__help"
+                ;;
+            awf__subcmd__logs__subcmd__help,schema)
+                cmd="awf__subcmd__logs__subcmd__help__subcmd__schema"
+                ;;
+            awf__subcmd__logs__subcmd__help,stats)
+                cmd="awf__subcmd__logs__subcmd__help__subcmd__stats"
+                ;;
+            awf__subcmd__logs__subcmd__help,summary)
+                cmd="awf__subcmd__logs__subcmd__help__subcmd__summary"
+                ;;
+            awf__subcmd__logs__subcmd__help,verify)
+                cmd="awf__subcmd__logs__subcmd__help__subcmd__verify"
                 ;;
             *)
                 ;;
@@ -107,7 +212,7 @@ _awf() {
 
     case "${cmd}" in
         awf)
-            opts="-d -e -v -b -k -h -V --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --config --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help --version plan predownload config completions man options doctor init hold help"
+            opts="-d -e -v -b -k -h -V --allow-domains --allow-domains-file --block-domains --block-domains-file --audit-mode --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --config --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --record-chain --record-key --record-exe-hash --strict-audit --otlp-endpoint --help --version plan predownload config completions man options logs why learn report ps kill doctor init hold help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -333,6 +438,14 @@ _awf() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --record-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otlp-endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -467,7 +580,7 @@ _awf() {
             return 0
             ;;
         awf__subcmd__help)
-            opts="plan predownload config completions man options doctor init hold help"
+            opts="plan predownload config completions man options logs why learn report ps kill doctor init hold help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -592,6 +705,146 @@ _awf() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        awf__subcmd__help__subcmd__kill)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__learn)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__logs)
+            opts="stats summary audit egress verify export schema"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__logs__subcmd__audit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__logs__subcmd__egress)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__logs__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__logs__subcmd__schema)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__logs__subcmd__stats)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__logs__subcmd__summary)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__logs__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         awf__subcmd__help__subcmd__man)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -648,6 +901,48 @@ _awf() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        awf__subcmd__help__subcmd__ps)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__report)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__why)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         awf__subcmd__hold)
             opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -669,6 +964,380 @@ _awf() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__kill)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__learn)
+            opts="-h --source --format --against --fold --denied --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "pretty list ruleset json" -- "${cur}"))
+                    return 0
+                    ;;
+                --against)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fold)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs)
+            opts="-f -h --follow --format --source --list --with-pid --help stats summary audit egress verify export schema help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "raw pretty json" -- "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__audit)
+            opts="-h --format --source --rule --domain --decision --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "json markdown pretty" -- "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rule)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --domain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --decision)
+                    COMPREPLY=($(compgen -W "allowed denied error" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__egress)
+            opts="-f -h --follow --format --source --verdict --rule --domain --process --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "raw pretty json" -- "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verdict)
+                    COMPREPLY=($(compgen -W "allow deny error" -- "${cur}"))
+                    return 0
+                    ;;
+                --rule)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --domain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --process)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__export)
+            opts="-o -h --format --source --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "otlp ocsf sarif prometheus" -- "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__help)
+            opts="stats summary audit egress verify export schema help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__help__subcmd__audit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__help__subcmd__egress)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__help__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__help__subcmd__schema)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__help__subcmd__stats)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__help__subcmd__summary)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__schema)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__stats)
+            opts="-h --format --source --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "json markdown pretty" -- "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__summary)
+            opts="-h --format --source --step-summary --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "json markdown pretty" -- "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__verify)
+            opts="-h --source --public-key --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --public-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -705,7 +1374,7 @@ _awf() {
             return 0
             ;;
         awf__subcmd__plan)
-            opts="-d -e -v -b -k -h --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --config --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help"
+            opts="-d -e -v -b -k -h --allow-domains --allow-domains-file --block-domains --block-domains-file --audit-mode --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --config --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --record-chain --record-key --record-exe-hash --strict-audit --otlp-endpoint --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -928,6 +1597,14 @@ _awf() {
                     return 0
                     ;;
                 --session-state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --record-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otlp-endpoint)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -939,7 +1616,7 @@ _awf() {
             return 0
             ;;
         awf__subcmd__predownload)
-            opts="-d -e -v -b -k -h --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --config --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --help"
+            opts="-d -e -v -b -k -h --allow-domains --allow-domains-file --block-domains --block-domains-file --audit-mode --ruleset-file --dns-servers --dns-over-https --upstream-proxy --ssl-bump --allow-urls --enable-dlp --enable-host-access --allow-host-ports --allow-host-service-ports --topology-attach --env --env-all --env-file --exclude-env --openai-api-target --anthropic-api-target --copilot-api-target --gemini-api-target --vertex-api-target --openai-api-base-path --anthropic-api-base-path --gemini-api-base-path --vertex-api-base-path --openai-api-auth-header --anthropic-api-auth-header --openai-base-url-env --rate-limit-rpm --rate-limit-rph --rate-limit-bytes-pm --no-rate-limit --max-cache-misses --max-permission-denied --enable-token-steering --max-model-multiplier --max-model-multiplier-cap --mount --container-workdir --work-dir --memory-limit --cpu-limit --pids-limit --agent-timeout --tty --config --runtime --profile --docker-host --agent-image --image-registry --image-tag --build-local --skip-pull --keep-containers --log-level --proxy-logs-dir --audit-dir --session-state-dir --diagnostic-logs --record-chain --record-key --record-exe-hash --strict-audit --otlp-endpoint --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1162,6 +1839,112 @@ _awf() {
                     return 0
                     ;;
                 --session-state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --record-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otlp-endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__ps)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__report)
+            opts="-o -h --source --output --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__why)
+            opts="-d -h --allow-domains --allow-domains-file --block-domains --block-domains-file --ruleset-file --enable-host-access --allow-host-ports --allow-host-service-ports --audit-mode --config --line --source --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --allow-domains)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -d)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-domains-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --block-domains)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --block-domains-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ruleset-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-host-ports)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-host-service-ports)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --line)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

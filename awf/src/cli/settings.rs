@@ -177,9 +177,7 @@ impl Settings {
         let Reach { allow, block, host_access, dns_servers, inspection, upstream, doh } =
             Reach::of(args, caller, &mut notices)?;
         let env = variables::from_flags(&args.env)?;
-        let env_file = args.env_file.as_ref().map(|path| caller.cwd.join(path));
-        let env_file =
-            env_file.map(|path| variables::from_file(&path, &mut notices)).transpose()?;
+        let env_file = env_file(args, caller, &mut notices)?;
         let directory = |flag, text: &Option<String>| {
             text.as_deref().map(|text| directories::writable(flag, text, caller)).transpose()
         };
@@ -198,7 +196,7 @@ impl Settings {
             inspection,
             env,
             env_all: args.env_all,
-            env_file: env_file.unwrap_or_default(),
+            env_file,
             excluded: excluded(args, caller)?,
             api,
             budgets: Budgets::resolve(args)?,
@@ -226,6 +224,16 @@ impl Settings {
             notices,
         })
     }
+}
+
+/// The variables of `--env-file`.
+fn env_file(
+    args: &Args,
+    caller: &Caller,
+    notices: &mut Vec<String>,
+) -> Result<Variables, UsageError> {
+    let Some(path) = &args.env_file else { return Ok(Variables::new()) };
+    variables::from_file(&caller.cwd.join(path), notices)
 }
 
 /// What may be reached, and the way there.

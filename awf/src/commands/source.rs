@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(search.find(Some("awf-5")).unwrap().logs, root.join("now"));
         drop(held);
         assert_eq!(search.find(None).unwrap().found, Found::Variable);
-        assert!(search.find(Some("running")).is_err());
+        search.find(Some("running")).unwrap_err();
         assert_eq!(search.find(Some("awf-9-ffff")).unwrap().logs, root.join("tmp/squid-logs-9"));
         search.trusted = [uid + 1; 3];
         assert_eq!(names(&search), ["var/squid-logs"], "of another user");
@@ -369,9 +369,9 @@ mod tests {
             assert!(path.starts_with(&source.logs));
         }
         for said in ["c", "c/other", "none", "awf-7"] {
-            assert!(search.find(root.join(said).to_str()).is_err());
+            search.find(root.join(said).to_str()).unwrap_err();
         }
-        assert!(search.find(Some("awf-")).is_err());
+        search.find(Some("awf-")).unwrap_err();
         fs::remove_dir_all(&root).unwrap();
     }
 

@@ -24,6 +24,16 @@ pub enum Profile {
     Hardened,
 }
 
+impl Profile {
+    /// As a user writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Hardened => "hardened",
+        }
+    }
+}
+
 /// A profile, and why it is this one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Standing {

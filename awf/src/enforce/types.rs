@@ -164,7 +164,7 @@ impl Types {
             let (name, kind, next) = walk.header(at)?;
             match kind {
                 FUNC => found.keep_hook(walk.strings.get(name..)?, id)?,
-                STRUCT => structures.extend(walk.structure(name)?.map(|structure| (structure, at))),
+                STRUCT => structures.extend(walk.structure(name).map(|structure| (structure, at))),
                 _ => {}
             }
             at = next;
@@ -203,12 +203,12 @@ impl Walk<'_> {
     }
 
     /// Which structure of interest has the name at this place.
-    fn structure(&self, name: usize) -> Option<Option<&'static str>> {
+    fn structure(&self, name: usize) -> Option<&'static str> {
         let name = self.strings.get(name..)?;
         let is_it = |known: &&str| {
             name.strip_prefix(known.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
         };
-        Some(STRUCTURES.into_iter().find(is_it))
+        STRUCTURES.into_iter().find(is_it)
     }
 
     /// Gives the members of a structure, also those that lie in structures and unions without a name.

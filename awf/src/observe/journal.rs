@@ -46,9 +46,9 @@ pub struct Journal {
     since: AtomicU64,
 }
 
-/// What a record is opened with.
+/// How a record is kept.
 #[derive(Debug, Default)]
-pub struct Opening {
+pub struct Keeping {
     /// Knows credentials, such as one in a name that was asked for: no line gets one.
     pub redactor: Redactor,
     /// Step of the workflow.
@@ -85,7 +85,7 @@ pub struct Denial {
 
 impl Journal {
     /// Opens a record in a file that exists already (with the wanted owner and mode).
-    pub fn open(run: Arc<str>, file: &Path, opening: Opening) -> Result<Arc<Self>> {
+    pub fn open(run: Arc<str>, file: &Path, keeping: Keeping) -> Result<Arc<Self>> {
         let file = File::options()
             .append(true)
             .open(file)
@@ -94,8 +94,8 @@ impl Journal {
         let lost = Arc::new(AtomicU64::new(0));
         let writer = Writer {
             file: BufWriter::new(file),
-            redactor: opening.redactor,
-            seal: opening.seal,
+            redactor: keeping.redactor,
+            seal: keeping.seal,
             lost: Arc::clone(&lost),
         };
         let writer = thread::Builder::new()
@@ -104,9 +104,9 @@ impl Journal {
             .context("start the thread that writes the record")?;
         Ok(Arc::new(Self {
             run,
-            step: opening.step,
+            step: keeping.step,
             clock: Clock::now(),
-            processes: opening.processes,
+            processes: keeping.processes,
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
             tally: Mutex::default(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::containers::Containers;
+use super::export::Export;
 use super::inspection::InspectionPlan;
 use super::limits::Limits;
 use super::outward::Outward;
@@ -58,10 +59,7 @@ impl Plan {
             api_proxy: self.api.explain(),
             inspection: &self.inspection,
             outward: &self.outward,
-            record_sent_to: self
-                .export
-                .as_ref()
-                .map(|export| format!("https://{}{}", export.host, export.path)),
+            record_sent_to: self.export.as_ref().map(Export::url),
             squid_conf: &conf,
             command: self.agent.argv.iter().map(text).collect(),
             working_directory: &self.agent.cwd,

@@ -53,6 +53,11 @@ impl Export {
         let (host, path) = (collector.host.clone(), collector.path.clone());
         Ok(Some(Self { host, path, headers, authorities }))
     }
+
+    /// Where requests go.
+    pub fn url(&self) -> String {
+        format!("https://{}{}", self.host, self.path)
+    }
 }
 
 fn headers(text: &str) -> Option<HeaderMap> {

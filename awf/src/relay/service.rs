@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
     use crate::api_proxy::Way;
-    use crate::observe::journal::{Journal, Opening};
+    use crate::observe::journal::{Journal, Keeping};
     use crate::plan::api_proxy::ApiProxyPlan;
     use std::net::TcpListener;
 
@@ -250,7 +250,7 @@ mod tests {
 
     fn reach(own: &[Ipv4Addr]) -> Reach {
         let journal =
-            Journal::open("run".into(), Path::new("/dev/null"), Opening::default()).unwrap();
+            Journal::open("run".into(), Path::new("/dev/null"), Keeping::default()).unwrap();
         let way = Way::Direct(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1).into());
         let api =
             ApiProxy::new(ApiProxyPlan::default(), Arc::default(), way, journal, None).unwrap();

@@ -21,7 +21,7 @@ use crate::doors::names::NameTable;
 use crate::enforce::{Cgroup, Object, Profile, prove};
 use crate::exit::Exit;
 use crate::observe::chain::Chain;
-use crate::observe::journal::{Journal, Opening, Tally};
+use crate::observe::journal::{Journal, Keeping, Tally};
 use crate::observe::kernel::{Counts, Known, Reader, count};
 use crate::observe::processes::Processes;
 use crate::observe::record::{Event, SCHEMA};
@@ -98,24 +98,8 @@ impl Service {
         redactor: Redactor,
     ) -> Result<Self> {
         let (run, file) = (Arc::from(plan.id.as_str()), plan.paths.logs.join("egress.jsonl"));
-        let identities = object.take_identities()?;
-        let identity = if identities.is_some() { "kernel" } else { "procfs" };
-        let terms = Terms {
-            profile: format!("{:?}", object.standing().profile).to_lowercase(),
-            identity: identity.to_owned(),
-            programs: object.digests(),
-            ..plan.terms.clone()
-        };
-        let record = &plan.record;
-        let opening = Opening {
-            redactor,
-            step: plan.step.as_deref().map(Arc::from),
-            processes: Processes::new(identities, record.exe_hash),
-            seal: record
-                .chain
-                .then(|| (Chain::new(), record.key.as_ref().map(|key| key.key.clone()))),
-        };
-        let journal = Journal::open(run, &file, opening)?;
+        let (keeping, terms) = keeping(plan, object, redactor)?;
+        let journal = Journal::open(run, &file, keeping)?;
         let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX);
         let names = Arc::new(names.context("make the table of names")?);
         let policy = Arc::new(plan.policy.clone());
@@ -171,7 +155,7 @@ impl Service {
             before: Vec::new(),
             began: String::new(),
             terms,
-            strict: record.strict,
+            strict: plan.record.strict,
         })
     }
 
@@ -268,6 +252,27 @@ impl Service {
             terms: self.terms.clone(),
         }
     }
+}
+
+/// How the record is kept, and what its summary says of the terms.
+fn keeping(plan: &Plan, object: &mut Object, redactor: Redactor) -> Result<(Keeping, Terms)> {
+    let identities = object.take_identities()?;
+    let identity = if identities.is_some() { "kernel" } else { "procfs" };
+    let terms = Terms {
+        profile: object.standing().profile.name().to_owned(),
+        identity: identity.to_owned(),
+        programs: object.digests(),
+        ..plan.terms.clone()
+    };
+    let record = &plan.record;
+    let key = || record.key.as_ref().map(|key| key.key.clone());
+    let keeping = Keeping {
+        redactor,
+        step: plan.step.as_deref().map(Arc::from),
+        processes: Processes::new(identities, record.exe_hash),
+        seal: record.chain.then(|| (Chain::new(), key())),
+    };
+    Ok((keeping, terms))
 }
 
 fn name_door(

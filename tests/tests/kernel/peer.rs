@@ -9,7 +9,7 @@ use std::time::Duration;
 use awf::api_proxy::{ApiProxy, Way};
 use awf::doors::names::NameTable;
 use awf::enforce::Object;
-use awf::observe::journal::{Journal, Opening};
+use awf::observe::journal::{Journal, Keeping};
 use awf::plan::addresses;
 use awf::plan::api_proxy::ApiProxyPlan;
 use awf::policy::{Opening, Policy, PortRange, Rule, Service, Services, Target};
@@ -50,7 +50,7 @@ fn no_api_proxy(policy: &Arc<Policy>, journal: &Arc<Journal>) -> Arc<ApiProxy> {
 /// A record that has begun in a new file.
 fn begun(file: &Path) -> Arc<Journal> {
     File::create(file).unwrap();
-    let journal = Journal::open("run".into(), file, Opening::default()).unwrap();
+    let journal = Journal::open("run".into(), file, Keeping::default()).unwrap();
     journal.begin();
     journal
 }

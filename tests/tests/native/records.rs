@@ -103,6 +103,49 @@ fn the_access_log_has_the_format_of_the_original() {
     assert_eq!(log.lines().count(), 4, "{log}");
 }
 
+/// A line of the record of [`TRIES`].
+#[track_caller]
+fn check_attempt(record: &Value, line: &str) {
+    assert!(line.starts_with("{\"_schema\":\"awf-egress/v1\","), "{line}");
+    let word = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+    let time = word("time");
+    assert!(time.len() == 27 && time.ends_with('Z') && time.contains('T'), "{line}");
+    assert!(word("run").starts_with("awf-"), "{line}");
+    assert!(matches!(&*word("verdict"), "allow" | "deny" | "error"), "{line}");
+    assert!(
+        matches!(
+            &*word("layer"),
+            "kernel" | "guard" | "relay" | "proxy" | "name" | "seccomp" | "lsm"
+        ),
+        "{line}"
+    );
+    assert!(
+        !word("rule").is_empty() && !word("reason").is_empty() && !word("protocol").is_empty(),
+        "{line}"
+    );
+    if record["protocol"] == "tcp" {
+        assert!(word("address").parse::<IpAddr>().is_ok(), "{line}");
+        assert!(
+            record["port"].is_u64() && record["pid"].is_u64() && record["uid"] == 1000,
+            "{line}"
+        );
+        assert_eq!(word("comm"), "curl", "{line}");
+    }
+    if record["verdict"] == "allow" && record["protocol"] == "tcp" {
+        for number in
+            ["bytes_out", "bytes_in", "duration_ms", "client_port", "ppid", "cgroup", "cookie"]
+        {
+            assert!(record[number].is_u64(), "{number}: {line}");
+        }
+        assert_eq!(record["layer"], "proxy", "{line}");
+        // A connection of plain HTTP has as many answers as requests.
+        assert!(record["port"] == 80 || record["proxy_status"] == 200, "{line}");
+        assert!(word("exe").ends_with("/curl"), "{line}");
+        assert!(record["bytes_in"].as_u64() > Some(100), "{line}");
+        assert!(record["bytes_out"].as_u64() > Some(50), "{line}");
+    }
+}
+
 #[test]
 fn the_record_keeps_to_its_schema() {
     let left = Left::by(&[]);
@@ -114,44 +157,7 @@ fn the_record_keeps_to_its_schema() {
     assert_eq!((&summary["event"], &summary["complete"]), (&"summary".into(), &true.into()));
     assert_eq!(summary["exit_code"], 1);
     for (record, line) in attempts.iter().zip(log.lines()) {
-        assert!(line.starts_with("{\"_schema\":\"awf-egress/v1\","), "{line}");
-        let word = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
-        let time = word("time");
-        assert!(time.len() == 27 && time.ends_with('Z') && time.contains('T'), "{line}");
-        assert!(word("run").starts_with("awf-"), "{line}");
-        assert!(matches!(&*word("verdict"), "allow" | "deny" | "error"), "{line}");
-        assert!(
-            matches!(
-                &*word("layer"),
-                "kernel" | "guard" | "relay" | "proxy" | "name" | "seccomp" | "lsm"
-            ),
-            "{line}"
-        );
-        assert!(
-            !word("rule").is_empty() && !word("reason").is_empty() && !word("protocol").is_empty(),
-            "{line}"
-        );
-        if record["protocol"] == "tcp" {
-            assert!(word("address").parse::<IpAddr>().is_ok(), "{line}");
-            assert!(
-                record["port"].is_u64() && record["pid"].is_u64() && record["uid"] == 1000,
-                "{line}"
-            );
-            assert_eq!(word("comm"), "curl", "{line}");
-        }
-        if record["verdict"] == "allow" && record["protocol"] == "tcp" {
-            for number in
-                ["bytes_out", "bytes_in", "duration_ms", "client_port", "ppid", "cgroup", "cookie"]
-            {
-                assert!(record[number].is_u64(), "{number}: {line}");
-            }
-            assert_eq!(record["layer"], "proxy", "{line}");
-            // A connection of plain HTTP has as many answers as requests.
-            assert!(record["port"] == 80 || record["proxy_status"] == 200, "{line}");
-            assert!(word("exe").ends_with("/curl"), "{line}");
-            assert!(record["bytes_in"].as_u64() > Some(100), "{line}");
-            assert!(record["bytes_out"].as_u64() > Some(50), "{line}");
-        }
+        check_attempt(record, line);
     }
     let count = |name: &str, verdict: &str| {
         records

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::super::{ApiProxy, Visit, Way};
 use crate::cli::Budgets;
-use crate::observe::journal::{Journal, Opening};
+use crate::observe::journal::{Journal, Keeping};
 use crate::observe::record::ProcessInfo;
 use crate::plan::api_proxy::{Provider, sample};
 use crate::policy::Policy;
@@ -88,7 +88,7 @@ impl Stage {
         let policy = Policy::resolve(&plan.entries(), &blocked).unwrap().0;
         let record = directory.join("egress.jsonl");
         fs::write(&record, "").unwrap();
-        let journal = Journal::open("run".into(), &record, Opening::default()).unwrap();
+        let journal = Journal::open("run".into(), &record, Keeping::default()).unwrap();
         journal.begin();
         let way = Way::Direct(address);
         let usage = directory.join("token-usage.jsonl");

@@ -260,7 +260,8 @@ mod tests {
     fn the_last_lines_come_first_and_no_line_in_halves() {
         let path = std::env::temp_dir().join(format!("awf-follow-{}", std::process::id()));
         let mut file = File::create(&path).unwrap();
-        let lines: String = (1..=30).map(|number| format!("line {number}\n")).collect();
+        let lines: String =
+            (1..=30).fold(String::new(), |text, number| text + &format!("line {number}\n"));
         file.write_all(lines.as_bytes()).unwrap();
         let mut tail = Tail::open(&path, true).unwrap();
         let read = |tail: &mut Tail| {

@@ -1,3 +1,5 @@
+//! Records that are whole, and every way in which they are not.
+
 use proptest::prelude::*;
 
 use super::*;
