@@ -92,8 +92,11 @@ impl Source {
     fn manifest_among(&self, live: Option<PathBuf>, variable: Option<PathBuf>) -> Option<PathBuf> {
         let name = self.logs.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let sibling = name.strip_prefix(LOGS_LEFT).map(|number| format!("{AUDIT_LEFT}{number}"));
-        let beside =
-            [Some(self.logs.join("../audit")), sibling.map(|it| self.logs.with_file_name(it))];
+        let beside = [
+            Some(self.logs.join("../audit")),
+            Some(self.logs.join("audit")),
+            sibling.map(|it| self.logs.with_file_name(it)),
+        ];
         // Logs and manifest are of one run, so of one owner: a stranger's manifest would explain them wrongly.
         let owner = owner_of(&self.logs);
         let beside = beside

@@ -133,7 +133,10 @@ fn audit_mode_lets_through_what_no_list_knows_and_says_so() {
                 (echo x >/dev/udp/203.0.113.66/9999) 2>/dev/null; echo udp $?";
     let run = Run::allowing("example.com").option("--block-domains", "blocked.test");
     let control = run.run(line);
-    assert!(control.stdout.contains("files 56"), "{control:#?}");
+    assert!(
+        control.stdout.contains("files ") && !control.stdout.contains("files 0"),
+        "{control:#?}"
+    );
     let run = Run::allowing("example.com").option("--block-domains", "blocked.test");
     let outcome = run.flag("--audit-mode").run(line);
     assert!(
