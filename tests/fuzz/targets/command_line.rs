@@ -29,6 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
             | Request::Doctor { .. }
             | Request::Init(_)
             | Request::Hold { .. }
+            | Request::Read(_)
             | Request::Say(_),
         ) => {}
         Err(error) => is_presentable(&error.to_string()),

@@ -19,10 +19,10 @@ fuzz_target!(|bytes: &[u8]| {
         protocol: field().unwrap_or_default(),
         process: ProcessInfo {
             pid: Some(1),
-            ppid: None,
             uid: Some(1000),
             comm: field(),
             exe: field(),
+            ..ProcessInfo::default()
         },
         ..Record::denied(field().unwrap_or_default(), "run".into(), Layer::Relay)
     };
