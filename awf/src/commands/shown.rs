@@ -30,7 +30,7 @@ pub fn shown(text: &str) -> String {
 
 /// Characters that hide, join or turn text: control (Unicode category Cc), format (Cf) and separators of lines (Zl, Zp), and
 /// those that take no room but mean something beside others (marks of variation, fillers).
-const fn is_unseen(character: char) -> bool {
+pub const fn is_unseen(character: char) -> bool {
     matches!(
         character,
         '\0'..='\u{1f}'

@@ -3,40 +3,8 @@
 //! Must never give a control character, or one that turns the direction of a text: the agent chooses names of processes,
 //! paths and hosts, and a reader must see what they are made of.
 
+pub use crate::commands::shown::shown;
 use crate::observe::record::{Record, Verdict};
-
-/// A text of the agent's with everything escaped that would not be seen as it is.
-pub fn shown(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_unseen(character) {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// Control and format characters that hide, join or turn text (Unicode, general categories Cc, Cf, Zl and Zp).
-fn is_unseen(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}'
-                | '\u{600}'..='\u{605}'
-                | '\u{61c}'
-                | '\u{6dd}'
-                | '\u{70f}'
-                | '\u{180b}'..='\u{180f}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e0fff}'
-        )
-}
 
 /// What was meant: the name, else the address; `None` for what has no destination.
 pub fn target(record: &Record) -> Option<String> {
@@ -78,15 +46,4 @@ pub fn sentence(record: &Record) -> String {
 /// Microseconds since the epoch, or nothing if the text is no time.
 pub fn microseconds(time: &str) -> Option<i64> {
     time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_would_not_be_seen_is_spelt_out() {
-        assert_eq!(shown("x\u{1b}[2J\u{202e}\n"), "x\\u{1b}[2J\\u{202e}\\u{a}");
-        assert_eq!(shown("b\u{fc}cher <b> \"x\""), "b\u{fc}cher <b> \"x\"");
-    }
 }

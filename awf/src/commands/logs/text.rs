@@ -9,30 +9,14 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
-/// Whether a character moves the cursor, ends a line, or turns text around (Unicode TR 36, section 2.8; TR 9, section 2).
-fn is_hostile(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-        )
-}
+use crate::commands::shown::{self, is_unseen};
 
 /// For a terminal.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
+    if !text.chars().any(is_unseen) {
         return Cow::Borrowed(text);
     }
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_hostile(character) {
-            safe.extend(character.escape_unicode());
-        } else {
-            safe.push(character);
-        }
-    }
-    Cow::Owned(safe)
+    Cow::Owned(shown::shown(text))
 }
 
 /// For a cell of a Markdown table, where HTML is read too: what could mean something is written as an entity.
@@ -77,7 +61,7 @@ pub(super) fn json_indented(value: &impl Serialize) -> Result<String> {
 fn harmless(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for character in json.chars() {
-        if is_hostile(character) {
+        if is_unseen(character) {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 let _written = write!(safe, "\\u{unit:04x}").is_ok();
             }
