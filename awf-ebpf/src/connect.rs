@@ -6,8 +6,8 @@
 #![expect(clippy::needless_pass_by_value, reason = "the entry points get their context by value")]
 
 use awf_common::config::Config;
-use awf_common::decide::{Destination, Door, Transport, Verdict, decide};
-use awf_common::event::{Asked, Counter, Hook, Origin, Process};
+use awf_common::decide::{Destination, Door, Reason, Transport, Verdict, decide};
+use awf_common::event::{Asked, Counter, Hook, Origin};
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_socket_cookie, bpf_ktime_get_ns};
@@ -99,24 +99,39 @@ pub(crate) fn transport(ctx: &SockAddrContext, hook: Hook) -> Option<Transport> 
 pub(crate) fn judge(ctx: &SockAddrContext, hook: Hook, asking: Asking) -> i32 {
     let config = settings::agent();
     let port = port(ctx);
-    let process = caller();
+    // Told in its place: there is no room on the stack for the process twice.
+    let mut origin = Origin {
+        // SAFETY: takes no argument.
+        ktime_ns: unsafe { bpf_ktime_get_ns() },
+        // SAFETY: as above.
+        cgroup: unsafe { bpf_get_current_cgroup_id() },
+        // SAFETY: the context is what the helper wants.
+        cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
+        process: caller(),
+        address: 0,
+        port,
+        door: 0,
+        padding: 0,
+    };
     let verdict = match transport(ctx, hook) {
         Some(transport) => {
             decide(&config, &settings::Services, transport, asking.destination, port)
         }
-        None => Verdict::Refuse(awf_common::decide::Reason::SocketType),
+        None => Verdict::Refuse(Reason::SocketType),
     };
-    match verdict {
+    let reason = match verdict {
         Verdict::Pass => {
             count(Counter::Pass);
-            ALLOW
+            return ALLOW;
         }
-        Verdict::Lead(door) => lead(ctx, &config, door, Asker { asking, port, process: &process }),
-        Verdict::Refuse(reason) => {
-            let attempt = attempt(ctx, hook, asking, port, false);
-            refuse_caller(&attempt, reason, &process, config.chooses_errno != 0)
-        }
-    }
+        Verdict::Lead(door) => match lead(ctx, &config, (door, asking), &mut origin) {
+            Ok(()) => return ALLOW,
+            Err(reason) => reason,
+        },
+        Verdict::Refuse(reason) => reason,
+    };
+    let attempt = attempt(ctx, hook, asking, port, false);
+    refuse_caller(&attempt, reason, &origin.process, config.chooses_errno != 0)
 }
 
 /// What the record of a refusal needs of a context.
@@ -146,22 +161,17 @@ pub(crate) fn attempt(
     }
 }
 
-/// Who asked for what.
-struct Asker<'a> {
-    asking: Asking,
-    port: u16,
-    process: &'a Process,
-}
-
 /// Rewrites the destination to a door and remembers what was asked.
 #[inline(always)]
-fn lead(ctx: &SockAddrContext, config: &Config, door: Door, asker: Asker<'_>) -> i32 {
-    let Asker { asking, port, process } = asker;
+fn lead(
+    ctx: &SockAddrContext,
+    config: &Config,
+    (door, asking): (Door, Asking),
+    origin: &mut Origin,
+) -> Result<(), Reason> {
     let Destination::V4(address) = asking.destination else {
-        return crate::report::REFUSE;
+        return Err(Reason::Internal);
     };
-    // SAFETY: the context is what the helper wants.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let (counter, door_port) = match door {
         Door::Name => (Counter::LeadName, config.name_door_port),
         Door::Transparent => (Counter::LeadTransparent, config.transparent_door_port),
@@ -170,29 +180,16 @@ fn lead(ctx: &SockAddrContext, config: &Config, door: Door, asker: Asker<'_>) ->
     };
     count(counter);
     let remembered = if matches!(door, Door::Name) {
-        ASKED.insert(cookie, Asked { address, port: u32::from(port) }, 0)
+        ASKED.insert(origin.cookie, Asked { address, port: u32::from(origin.port) }, 0)
     } else {
-        let origin = Origin {
-            // SAFETY: takes no argument.
-            ktime_ns: unsafe { bpf_ktime_get_ns() },
-            // SAFETY: as above.
-            cgroup: unsafe { bpf_get_current_cgroup_id() },
-            cookie,
-            process: *process,
-            address,
-            port,
-            door: door as u8,
-            padding: 0,
-        };
-        ORIGIN_OF_SOCKET.insert(cookie, origin, 0)
+        origin.address = address;
+        origin.door = door as u8;
+        ORIGIN_OF_SOCKET.insert(origin.cookie, &*origin, 0)
     };
     // A connection whose destination could not be remembered would reach the door without a name: refuse it here, at once.
-    if remembered.is_err() {
-        let attempt = attempt(ctx, Hook::Connect, asking, port, false);
-        return refuse_caller(&attempt, awf_common::decide::Reason::Internal, process, false);
-    }
+    remembered.map_err(|_full| Reason::Internal)?;
     rewrite(ctx, config.door, door_port, asking.by_v6_hook);
-    ALLOW
+    Ok(())
 }
 
 /// Writes a new address into the context. Volatile: LLVM merges neighbouring context writes, which the verifier refuses.

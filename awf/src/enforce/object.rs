@@ -126,15 +126,32 @@ impl Object {
         Self::load_as(contents, Standing::hardened("asked for"), None)
     }
 
-    /// The same, and the LSM programs if the kernel's types are given and it lets awf load them.
+    /// The same, and the LSM programs if the kernel's types are given and it lets awf load them. Where its verifier does not take
+    /// the walk that tells who a process is, the programs do without.
     pub fn load_as(
         contents: &Contents,
-        mut standing: Standing,
+        standing: Standing,
         types: Option<&Types>,
+    ) -> Result<Self, EnforceError> {
+        let tasks = types.and_then(Types::tasks).unwrap_or(TaskLayout::UNKNOWN);
+        match Self::load_with(contents, standing.clone(), (types, tasks)) {
+            Err(EnforceError::Program { program: "awf_create", reason }) if tasks.known == 1 => {
+                tracing::warn!(
+                    "this kernel cannot tell who a process is, so procfs is asked, which knows living ones only: {reason}"
+                );
+                Self::load_with(contents, standing, (types, TaskLayout::UNKNOWN))
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn load_with(
+        contents: &Contents,
+        mut standing: Standing,
+        (types, tasks): (Option<&Types>, TaskLayout),
     ) -> Result<Self, EnforceError> {
         let is_full = standing.profile == Profile::Full;
         let layout = types.filter(|_types| is_full).map_or(Ok(Layout::UNKNOWN), Types::layout)?;
-        let tasks = types.and_then(Types::tasks).unwrap_or(TaskLayout::UNKNOWN);
         let mut ebpf = EbpfLoader::new()
             .btf(None)
             .override_global("AGENT", &contents.agent, true)
