@@ -3,6 +3,7 @@
 //! Kernel: `net/ipv4/tcp_ipv4.c` `tcp_v4_pre_connect`, `net/ipv6/tcp_ipv6.c`, `udp.c` likewise. Context: the calling
 //! task. Since 4.17. Returns 1 to go on with the (rewritten) address, 0 to refuse.
 #![expect(unsafe_code, reason = "context fields are read and written through the kernel's pointer")]
+#![expect(clippy::needless_borrows_for_generic_args, reason = "the stack has no room for a copy")]
 #![expect(clippy::needless_pass_by_value, reason = "the entry points get their context by value")]
 
 use awf_common::config::Config;

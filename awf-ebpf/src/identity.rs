@@ -5,6 +5,11 @@
 //! `fs/mount.h`. Where they keep what, user space reads from the kernel's own type information; if it cannot, or the kernel is
 //! locked down (`LOCKDOWN_BPF_READ_KERNEL`), nothing is read here and procfs is asked. Must never: change a verdict.
 #![expect(unsafe_code, reason = "kernel objects are read through checked copies")]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "halves of words, and sizes of some hundred bytes"
+)]
+#![expect(clippy::needless_borrows_for_generic_args, reason = "the stack has no room for a copy")]
 
 use awf_common::config::TaskLayout;
 use awf_common::event::{Above, Identity, Process};

@@ -46,11 +46,11 @@ pub(crate) fn count(counter: Counter) {
 /// The calling task; [`identity::remember`] tells more of it.
 #[inline(always)]
 pub(crate) fn caller() -> Process {
+    let (birth_ns, executions) = identity::key();
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the helpers pack two 32-bit numbers in one word"
     )]
-    let (birth_ns, executions) = identity::key();
     Process {
         pid: (bpf_get_current_pid_tgid() >> 32) as u32,
         uid: bpf_get_current_uid_gid() as u32,
