@@ -5,6 +5,7 @@
 //! `fs/mount.h`. Where they keep what, user space reads from the kernel's own type information; if it cannot, or the kernel is
 //! locked down (`LOCKDOWN_BPF_READ_KERNEL`), nothing is read here and procfs is asked. Must never: change a verdict.
 #![expect(unsafe_code, reason = "kernel objects are read through checked copies")]
+#![expect(clippy::cast_sign_loss, reason = "a length that is above zero")]
 #![expect(
     clippy::cast_possible_truncation,
     reason = "halves of words, and sizes of some hundred bytes"
