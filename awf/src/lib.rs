@@ -43,6 +43,7 @@ use enforce::prove;
 use exit::Exit;
 use host::{Caller, DaemonError, Host};
 use observe::audit::Audit;
+use observe::digest::hexadecimal;
 use plan::{Draw, Plan};
 use proxy::Ports;
 
@@ -193,14 +194,12 @@ fn draw() -> Result<Draw> {
     let mut luck = [0_u8; 20];
     let file = std::fs::File::open("/dev/urandom").context("open /dev/urandom")?;
     std::io::Read::read_exact(&mut &file, &mut luck).context("read /dev/urandom")?;
-    let hex =
-        |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let (key, rest) = luck.split_at(16);
     let seed = rest.first_chunk::<2>().map_or(0, |pair| u16::from_ne_bytes(*pair));
     let milliseconds = jiff::Timestamp::now().as_millisecond();
     Ok(Draw {
-        id: format!("awf-{milliseconds}-{}", hex(rest.get(2..4).unwrap_or_default())),
-        key: hex(key),
+        id: format!("awf-{milliseconds}-{}", hexadecimal(rest.get(2..4).unwrap_or_default())),
+        key: hexadecimal(key),
         ports: Ports::choose(seed)?,
     })
 }

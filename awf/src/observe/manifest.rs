@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::processes::hexadecimal;
+use super::digest::sha256;
 use crate::cli::Settings;
 use crate::plan::Plan;
 use crate::policy::{DANGEROUS_PORTS, Names, Policy, Protocol, Rule, Target};
@@ -56,7 +56,7 @@ pub fn of(settings: &Settings, plan: &Plan, resolvers: &[String]) -> Value {
 /// equal ones.
 fn digest(members: &Map<String, Value>) -> String {
     let text = serde_json::to_vec(members).unwrap_or_default();
-    hexadecimal(ring::digest::digest(&ring::digest::SHA256, &text).as_ref())
+    sha256(&text)
 }
 
 impl Row {

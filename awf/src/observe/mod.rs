@@ -6,6 +6,7 @@
 pub mod record;
 pub mod summary;
 pub mod chain;
+pub mod digest;
 pub mod journal;
 pub mod names;
 pub mod repeats;

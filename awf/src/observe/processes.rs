@@ -14,6 +14,7 @@ use awf_common::event::{Above, Identity, IdentityKey, Process};
 use aya::maps::MapData;
 use ring::digest::{Context, SHA256};
 
+use super::digest::hexadecimal;
 use super::record::{Ancestor, ProcessInfo};
 
 /// What the programs remember of processes.
@@ -116,16 +117,6 @@ impl io::Write for Digest {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _never = write!(text, "{byte:02x}").is_err();
-        text
-    })
 }
 
 /// Executable and ancestors as the kernel told them; `None` if it was still about to.

@@ -16,6 +16,7 @@ use ring::digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::digest::hexadecimal;
 use super::record::{Event, SCHEMA};
 use key::{PublicKey, SigningKey};
 
@@ -104,9 +105,7 @@ impl Chain {
 
     /// The value: hexadecimal.
     pub fn text(&self) -> String {
-        self.0
-            .iter()
-            .fold(String::with_capacity(DIGITS), |text, byte| text + &format!("{byte:02x}"))
+        hexadecimal(&self.0)
     }
 
     fn advance(&mut self, line: &[u8]) {
