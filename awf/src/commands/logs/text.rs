@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::commands::shown::{self, is_unseen};
+use crate::commands::shown::{self, Screen, is_unseen};
 
 /// For a terminal.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
@@ -83,9 +83,7 @@ pub(super) struct Paint(pub(super) bool);
 
 impl Paint {
     pub(super) fn of_stdout() -> Self {
-        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-        Self(std::io::IsTerminal::is_terminal(&std::io::stdout()) && !is_set("NO_COLOR") && !dumb)
+        Self(Screen::of_stdout().colour)
     }
 
     /// Select Graphic Rendition (ECMA-48).
