@@ -29,6 +29,8 @@ const QUEUE: usize = 8192;
 const SECOND_NS: i64 = 1_000_000_000;
 /// Denied destinations kept for the report. A longer list helps nobody; the file has them all.
 const DENIALS: usize = 200;
+/// Names kept that audit mode let through: the command chooses how many it asks for.
+const LET_THROUGH: usize = 16_384;
 
 /// The record of a run, open for writing.
 #[derive(Debug)]
@@ -68,6 +70,17 @@ pub struct Tally {
     pub rules: BTreeMap<String, u64>,
     /// Denied destinations: what was asked for, and what denied it, with the number of attempts.
     pub denials: BTreeMap<Denial, u64>,
+    /// Names that only audit mode let through.
+    pub let_through: BTreeMap<Arc<str>, LetThrough>,
+}
+
+/// A name that only audit mode let through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LetThrough {
+    /// Task name of the first process that is known.
+    pub comm: String,
+    /// Connections. Asking for a name and connecting to it are two attempts with one cause; the first alone is none.
+    pub count: u64,
 }
 
 /// A denied destination.
@@ -196,7 +209,11 @@ impl Journal {
 }
 
 impl Tally {
-    fn add(&mut self, record: &Record) {
+    /// Counts a record.
+    pub fn add(&mut self, record: &Record) {
+        if record.would_deny.is_some() {
+            self.add_let_through(record);
+        }
         *self.rules.entry(record.rule.clone()).or_default() += record.count;
         match record.verdict {
             Verdict::Allow => self.attempts.allow += record.count,
@@ -206,6 +223,18 @@ impl Tally {
                 self.add_denial(record);
             }
         }
+    }
+
+    fn add_let_through(&mut self, record: &Record) {
+        let Some(name) = &record.name else { return };
+        if self.let_through.len() >= LET_THROUGH && !self.let_through.contains_key(name) {
+            return;
+        }
+        let known = self.let_through.entry(Arc::clone(name)).or_default();
+        if known.comm.is_empty() {
+            known.comm = record.process.comm.clone().unwrap_or_default();
+        }
+        known.count += if record.protocol == "dns" { 0 } else { record.count };
     }
 
     fn add_denial(&mut self, record: &Record) {

@@ -217,8 +217,7 @@ async fn confine_and_run(
         );
     }
     let account = service.stop(squid, outcome.as_ref().ok().copied()).await;
-    let outcome =
-        outcome.map(|exit| if plan.record.strict { exit.strict(account.lost) } else { exit });
+    let outcome = outcome.map(|exit| account.exit.unwrap_or(exit));
     seen.see_end(agent, &account);
     if let Ok(exit) = &outcome {
         tell(plan, *exit, &account, &seen.redactor());
@@ -332,7 +331,7 @@ fn tell_of_start(plan: &Plan, object: &Object) {
 /// Says how it ended, what was denied, and what is missing in the record. A name that was asked for may hold a credential.
 fn tell(plan: &Plan, exit: Exit, account: &Account, redactor: &Redactor) {
     if plan.policy.is_in_audit_mode() {
-        for line in audit_mode::lines(&plan.paths.logs, &plan.allowed) {
+        for line in audit_mode::lines(&account.tally, &plan.allowed) {
             tracing::warn!("{}", redactor.text(&line));
         }
     }

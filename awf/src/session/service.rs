@@ -62,7 +62,7 @@ pub(super) struct Service {
     api: Arc<ApiProxy>,
     counts: Counts,
     /// What the programs had counted before the command began: the proof's attempts.
-    before: Vec<u64>,
+    before: [u64; COUNTED.len()],
     /// When the command began.
     began: String,
     terms: Terms,
@@ -78,6 +78,8 @@ pub(super) struct Service {
 /// What the end of a run tells.
 #[derive(Debug)]
 pub(super) struct Account {
+    /// How the run ends, if it came to an end by itself: what is missing in the record may have changed it.
+    pub(super) exit: Option<Exit>,
     /// What was tried.
     pub(super) tally: Tally,
     /// Records that are missing, in user space and in the kernel.
@@ -152,7 +154,7 @@ impl Service {
             reader: None,
             sender,
             doors,
-            before: Vec::new(),
+            before: [0; COUNTED.len()],
             began: String::new(),
             terms,
             strict: plan.record.strict,
@@ -179,7 +181,7 @@ impl Service {
             // What the proof left.
             while ring.next().is_some() {}
         }
-        self.before = COUNTED.map(|(_name, counter)| count(&self.counts, counter)).to_vec();
+        self.before = COUNTED.map(|(_name, counter)| count(&self.counts, counter));
         if let Some(ring) = self.ring.take() {
             let known = Known::new(Arc::clone(&self.names), Arc::clone(&self.services));
             let reader = Reader::start(ring, Arc::clone(&self.journal), known)?;
@@ -194,7 +196,7 @@ impl Service {
     }
 
     /// Ends everything in the order in which the record stays complete: connections, Squid, the kernel's refusals, the file.
-    pub(super) async fn stop(mut self, squid: Squid, exit: Option<Exit>) -> Account {
+    pub(super) async fn stop(mut self, squid: Squid, mut exit: Option<Exit>) -> Account {
         self.relay.close(CLOSE_PATIENCE).await;
         // The way to a collector leads through Squid, which then ends after the record is closed. No connection of the
         // agent's is left by now, so that the record lacks nothing.
@@ -210,16 +212,18 @@ impl Service {
         self.doors.iter().for_each(JoinHandle::abort);
         let counters: Vec<(&str, u64)> = COUNTED
             .iter()
-            .zip(self.before.iter().chain(std::iter::repeat(&0)))
+            .zip(self.before)
             .map(|((name, counter), before)| {
-                (*name, count(&self.counts, *counter).saturating_sub(*before))
+                (*name, count(&self.counts, *counter).saturating_sub(before))
             })
             .collect();
         let ring = count(&self.counts, Counter::RecordLost);
         let mut all_lost = Lost { ring, ..Lost::default() };
         let tally = self.journal.close(|tally, lost| {
             all_lost = Lost { ring, ..lost };
-            let exit = exit.map(|exit| if self.strict { exit.strict(all_lost) } else { exit });
+            if self.strict {
+                exit = exit.map(|exit| exit.strict(all_lost));
+            }
             // Before the command began there was nothing to sum up.
             (!self.began.is_empty()).then(|| self.summary(tally, all_lost, (&counters, exit)))
         });
@@ -227,7 +231,7 @@ impl Service {
             sender.send().await;
             squid.stop().await;
         }
-        Account { tally, lost: all_lost, counters, budgets: self.api.report() }
+        Account { exit, tally, lost: all_lost, counters, budgets: self.api.report() }
     }
 
     /// The last record.
