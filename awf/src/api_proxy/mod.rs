@@ -340,4 +340,4 @@ fn body(text: String) -> Body {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -70,11 +70,15 @@ pub fn next(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     Ok(file.take(LONGEST).read_until(b'\n', line)? > 0)
 }
 
-/// Gives every line of a record to `see`.
-pub fn each(mut file: impl BufRead, mut see: impl FnMut(Line)) -> io::Result<()> {
-    let mut line = Vec::new();
-    while next(&mut file, &mut line)? {
-        see(Line::parse(&line));
+/// Gives every line of a record with its number, from 1, to `see`, until it fails.
+pub fn each<E: From<io::Error>>(
+    mut record: impl BufRead,
+    mut see: impl FnMut(u64, Line) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut line, mut number) = (Vec::new(), 0);
+    while next(&mut record, &mut line)? {
+        number += 1;
+        see(number, Line::parse(&line))?;
     }
     Ok(())
 }
@@ -96,8 +100,9 @@ mod tests {
     #[test]
     fn every_line_of_the_golden_record_but_the_damaged_one_is_read() {
         let mut damaged = 0;
-        each(crate::commands::golden::RECORD.as_bytes(), |line| {
+        each(crate::commands::golden::RECORD.as_bytes(), |_number, line| {
             damaged += u32::from(line == Line::Damaged);
+            Ok::<_, io::Error>(())
         })
         .unwrap();
         assert_eq!(damaged, 1);

@@ -99,9 +99,9 @@ fn age(began: &str, now: Timestamp) -> i64 {
 
 /// What its record says so far.
 fn attempts(live: &Live) -> Option<Attempts> {
-    let file = source::open(&live.logs.join("egress.jsonl")).ok()?;
+    let file = source::open(&live.record()).ok()?;
     let mut counts = Attempts::default();
-    let count = |line| {
+    let count = |_number, line| {
         // Other runs may have used the same file.
         if let Line::Attempt(record) = line
             && *record.run == *live.id
@@ -113,6 +113,7 @@ fn attempts(live: &Live) -> Option<Attempts> {
             };
             *of_verdict = of_verdict.saturating_add(record.count);
         }
+        Ok::<_, std::io::Error>(())
     };
     lines::each(BufReader::with_capacity(64 << 10, file), count).ok()?;
     Some(counts)

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::host::Caller;
+use crate::observe::record::FILE as RECORD;
 use crate::session::live::{self, Live};
 use crate::session::run_dir::RUNS;
 
 const ACCESS: &str = "access.log";
 const AUDIT: &str = "audit.jsonl";
-const RECORD: &str = "egress.jsonl";
 const MANIFEST: &str = "policy-manifest.json";
 /// Before the number, in the names of directories that runs leave among temporary files.
 const LOGS_LEFT: &str = "squid-logs-";

@@ -12,6 +12,9 @@ use serde_json::ser::{Formatter, Serializer};
 /// Schema of a record. Additions are free; a change of meaning raises the number.
 pub const SCHEMA: &str = "awf-egress/v1";
 
+/// Name of the file of a run's records.
+pub const FILE: &str = "egress.jsonl";
+
 /// What a line is.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,

@@ -14,6 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::run_dir::RUNS;
+use crate::observe::record;
 use crate::plan::Plan;
 
 const FILE: &str = "logs.json";
@@ -50,7 +51,7 @@ impl Live {
             audit: plan.paths.audit.clone(),
             uid: plan.owner.0,
             allowed: plan.allowed.clone(),
-            runtime: if plan.containers.is_some() { "docker" } else { "native" }.to_owned(),
+            runtime: plan.terms.runtime.clone(),
         }
     }
 
@@ -66,6 +67,11 @@ impl Live {
             fs::rename(&draft, run.join(FILE))
         };
         telling().map_err(|error: io::Error| error).context("write down where the run's logs are")
+    }
+
+    /// Its record.
+    pub fn record(&self) -> PathBuf {
+        self.logs.join(record::FILE)
     }
 
     /// The run with this id, if it goes on.

@@ -16,13 +16,12 @@ use nix::unistd::{Gid, Uid, chown};
 use serde::{Deserialize, Serialize};
 
 use crate::observe::audit::{self, Audit};
+use crate::observe::record;
 use crate::plan::Plan;
 use crate::plan::paths::Paths;
 
 /// Written by Squid.
 const PROXY_LOGS: [&str; 3] = ["access.log", "audit.jsonl", "cache.log"];
-/// Written by awf.
-const RECORD: &str = "egress.jsonl";
 /// What models use, written by the API proxy. The directory is the original's, where gh-aw looks.
 pub(super) const USAGE: &str = "api-proxy-logs/token-usage.jsonl";
 /// Names tried for a directory of logs before giving up: the agent can guess them, but not that many.
@@ -45,7 +44,7 @@ pub(super) fn prepare(plan: &Plan, audit: &Audit) -> Result<()> {
         create(&paths.logs.join(name), 0o644, squid)?;
     }
     // Root's until it is handed over: the agent may be the caller's user.
-    prove_space(&create(&paths.logs.join(RECORD), 0o644, (0, 0))?)
+    prove_space(&create(&paths.logs.join(record::FILE), 0o644, (0, 0))?)
         .with_context(|| format!("reserve space in {}", paths.logs.display()))?;
     let usage = paths.logs.join(USAGE);
     if let Some(directory) = usage.parent() {
@@ -145,7 +144,8 @@ impl Leaving {
     /// Removes what [`prepare`] made before it failed.
     pub(super) fn abandon(&self) {
         let paths = &self.paths;
-        let logs = PROXY_LOGS.iter().chain([&RECORD, &USAGE]).map(|name| paths.logs.join(name));
+        let logs =
+            PROXY_LOGS.iter().chain([&record::FILE, &USAGE]).map(|name| paths.logs.join(name));
         for file in logs {
             let is_empty = fs::symlink_metadata(&file).is_ok_and(|facts| facts.len() == 0);
             let _stays = is_empty && fs::remove_file(&file).is_err();

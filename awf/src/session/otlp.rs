@@ -2,8 +2,9 @@
 //!
 //! Takes the closed file. Must never: change how the run ends, hold it up for long, or say what the collector was shown.
 
+use std::fs::File;
 use std::net::SocketAddrV4;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -19,7 +20,7 @@ use crate::api_proxy::Way;
 use crate::api_proxy::way::Connector;
 use crate::commands::export::opened::Opened;
 use crate::commands::export::otlp;
-use crate::commands::source::{Found, Source};
+use crate::commands::source;
 use crate::plan::addresses;
 use crate::plan::export::Export;
 use crate::relay::Tag;
@@ -34,13 +35,19 @@ const PATIENCE_FOR_ALL: Duration = Duration::from_mins(1);
 pub(super) struct Sender {
     export: Export,
     connector: Connector,
-    record: PathBuf,
+    /// Held open: by the end of the run, its path may lead elsewhere.
+    record: File,
+    /// Where the run's own lines begin: others may have used the file before.
+    begin: u64,
 }
 
 impl Sender {
-    pub(super) fn new(export: &Export, way: Way, record: &Path) -> Self {
+    /// Before the run's first line is written.
+    pub(super) fn new(export: &Export, way: Way, record: &Path) -> Result<Self> {
         let connector = Connector::new(way, export.authorities.clone());
-        Self { export: export.clone(), connector, record: record.to_owned() }
+        let record = source::open(record)?;
+        let begin = record.metadata().context("look at the record")?.len();
+        Ok(Self { export: export.clone(), connector, record, begin })
     }
 
     /// Sends everything, or says that it could not.
@@ -56,10 +63,10 @@ impl Sender {
     }
 
     async fn send_all(&self) -> Result<usize> {
-        let source = Source { logs: self.record.clone(), found: Found::Named };
+        let (record, begin) = (self.record.try_clone().context("share the record")?, self.begin);
         let (give, mut take) = mpsc::channel(1);
         let reading = spawn_blocking(move || {
-            let record = Opened::open(&source)?;
+            let record = Opened::at(record, begin).context("read the record")?;
             otlp::requests(record.lines, record.summary.as_deref(), |body| {
                 // Whoever takes them has given up.
                 give.blocking_send(body).map_err(|_given_up| std::io::ErrorKind::BrokenPipe.into())
@@ -111,39 +118,14 @@ fn bail_late<T>() -> Result<T> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::sync::Arc;
 
     use hyper::header::HeaderMap;
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-    use rustls::ServerConfig;
-    use rustls::crypto::ring;
-    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
-    use tokio_rustls::TlsAcceptor;
 
     use super::*;
+    use crate::api_proxy::tests::stage::certify;
     use crate::observe::record::{Layer, Record};
-
-    /// A collector by this name, and the authority that vouches for it.
-    fn certify(name: &str) -> (TlsAcceptor, String) {
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let pem = authority.self_signed(&key).unwrap().pem();
-        let issuer = Issuer::new(authority, key);
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &issuer).unwrap();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        (TlsAcceptor::from(Arc::new(config)), pem)
-    }
 
     /// What a collector that answers with this status hears, and what becomes of the sending.
     async fn sent(
@@ -155,8 +137,9 @@ mod tests {
         fs::create_dir_all(&directory).unwrap();
         let (record, bundle) = (directory.join("egress.jsonl"), directory.join("ca.pem"));
         let time = "2026-11-28T00:00:01.000001Z".to_owned();
-        let line = Record::denied(time, "r".into(), Layer::Kernel).to_line().unwrap();
-        fs::write(&record, line.repeat(records)).unwrap();
+        let line =
+            |run: &str| Record::denied(time.clone(), run.into(), Layer::Kernel).to_line().unwrap();
+        fs::write(&record, line("earlier")).unwrap();
         let (acceptor, authority) = certify("otel.example");
         fs::write(&bundle, authority).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -184,7 +167,10 @@ mod tests {
             headers,
             authorities: vec![bundle],
         };
-        let result = Sender::new(&export, way, &record).send_all().await;
+        let sender = Sender::new(&export, way, &record).unwrap();
+        let lines = line("earlier").into_iter().chain(line("r").repeat(records));
+        fs::write(&record, lines.collect::<Vec<_>>()).unwrap();
+        let result = sender.send_all().await;
         fs::remove_dir_all(directory).unwrap();
         let mut requests = Vec::new();
         while let Ok(request) = arrived.try_recv() {
@@ -209,6 +195,7 @@ mod tests {
             }
             let body: serde_json::Value = serde_json::from_str(body.trim_end()).unwrap();
             assert!(body["resourceLogs"].is_array());
+            assert!(!request.contains("earlier"), "a line of another run was sent");
         }
     }
 

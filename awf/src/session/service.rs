@@ -24,7 +24,7 @@ use crate::observe::chain::Chain;
 use crate::observe::journal::{Journal, Keeping, Tally};
 use crate::observe::kernel::{Counts, Known, Reader, count};
 use crate::observe::processes::Processes;
-use crate::observe::record::{Event, SCHEMA};
+use crate::observe::record::{self, Event, SCHEMA};
 use crate::observe::redact::Redactor;
 use crate::observe::summary::{Lost, Summary, Terms};
 use crate::observe::{calls, names};
@@ -99,7 +99,7 @@ impl Service {
         (squid, inspect): (&Squid, Inspect),
         redactor: Redactor,
     ) -> Result<Self> {
-        let (run, file) = (Arc::from(plan.id.as_str()), plan.paths.logs.join("egress.jsonl"));
+        let (run, file) = (Arc::from(plan.id.as_str()), plan.paths.logs.join(record::FILE));
         let (keeping, terms) = keeping(plan, object, redactor)?;
         let journal = Journal::open(run, &file, keeping)?;
         let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX);
@@ -112,7 +112,7 @@ impl Service {
             demand: squid.demand(),
         };
         let send = |export| Sender::new(export, Way::Squid(upstream.clone()), &file);
-        let sender = plan.export.as_ref().map(send);
+        let sender = plan.export.as_ref().map(send).transpose()?;
         let api = ApiProxy::new(
             plan.api.clone(),
             Arc::clone(&policy),

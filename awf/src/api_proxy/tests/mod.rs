@@ -1,7 +1,7 @@
 //! Whole requests: raw bytes of a client, a real TLS server, the record.
 
 mod budgets;
-mod stage;
+pub(crate) mod stage;
 
 use std::sync::Arc;
 

@@ -164,7 +164,7 @@ pub(super) async fn connected() -> (TcpStream, TcpStream) {
 }
 
 /// A server with a certificate for this name, and the authority that vouches for it.
-fn certify(name: &str) -> (TlsAcceptor, String) {
+pub(crate) fn certify(name: &str) -> (TlsAcceptor, String) {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();

@@ -19,7 +19,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::printer::Printer;
 use crate::commands::lines::LONGEST;
 use crate::commands::source;
-use crate::session::live::{self, Live};
+use crate::session::live;
 
 /// Milliseconds between two looks at files.
 const INTERVAL: u16 = 200;
@@ -87,10 +87,9 @@ impl Runs {
         for followed in self.tails.values_mut() {
             followed.lives = false;
         }
-        for Live { id, logs, .. } in seen.runs {
-            let begin =
-                || Followed { tail: Some(Tail::new(logs.join("egress.jsonl"))), lives: true };
-            self.tails.entry(id).or_insert_with(begin).lives = true;
+        for run in seen.runs {
+            let begin = || Followed { tail: Some(Tail::new(run.record())), lives: true };
+            self.tails.entry(run.id.clone()).or_insert_with(begin).lives = true;
         }
         self.tails.retain(|_id, followed| followed.lives || followed.tail.is_some());
     }

@@ -16,14 +16,13 @@ pub mod text;
 use anyhow::{Context as _, Result};
 
 use crate::cli::reading::{ExportArgs, ExportFormat};
-use crate::commands::source::Source;
 use crate::exit::Exit;
 use opened::Opened;
 
 /// Writes the record in the format that is asked for.
 pub fn export(args: &ExportArgs) -> Result<Exit> {
-    let record = Opened::open(&Source::find(args.source.as_deref())?)?;
-    let (path, summary) = (record.path, record.summary.as_deref());
+    let (record, path) = Opened::find(args.source.as_deref())?;
+    let summary = record.summary.as_deref();
     let mut damaged = 0;
     let write = match args.format {
         ExportFormat::Otlp => otlp::write,

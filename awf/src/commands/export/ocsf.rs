@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 
 use super::rules::{self, Weight};
-use super::{opened, text};
-use crate::commands::lines::Line;
+use super::text;
+use crate::commands::lines::{self, Line};
 use crate::observe::record::{ProcessInfo, Record, Verdict, to_line};
 use crate::observe::summary::Summary;
 
@@ -27,7 +27,7 @@ pub fn write(
     out: &mut dyn Write,
 ) -> io::Result<u64> {
     let mut damaged = 0;
-    opened::each(record, |number, line| {
+    lines::each(record, |number, line| {
         match line {
             Line::Attempt(record) => out.write_all(&to_line(&event(&record, number, summary))?)?,
             Line::Damaged => damaged += 1,

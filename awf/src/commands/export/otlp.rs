@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{opened, text};
-use crate::commands::lines::Line;
+use super::text;
+use crate::commands::lines::{self, Line};
 use crate::observe::record::{Record, Verdict, to_line};
 use crate::observe::summary::Summary;
 
@@ -35,7 +35,7 @@ pub fn requests(
 ) -> io::Result<u64> {
     let mut batches = Batches::new(summary);
     let mut damaged = 0;
-    opened::each(record, |_number, line| {
+    lines::each(record, |_number, line| {
         let full = match line {
             Line::Attempt(record) => batches.add(&attempt(&record))?,
             Line::Summary(summary) => batches.add(&end(&summary))?,

@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
-use super::opened;
-use crate::commands::lines::Line;
+use crate::commands::lines::{self, Line};
 use crate::observe::record::{Layer, Record, Verdict};
 use crate::observe::summary::Summary;
 
@@ -31,7 +30,7 @@ pub fn write(
     out: &mut dyn Write,
 ) -> io::Result<u64> {
     let mut sums = Sums::default();
-    opened::each(record, |_number, line| {
+    lines::each(record, |_number, line| {
         match line {
             Line::Attempt(record) => sums.add(&record),
             Line::Damaged => sums.damaged += 1,

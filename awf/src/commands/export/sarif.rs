@@ -4,16 +4,15 @@
 //! that would be a link: SARIF reads `[text](place)` in messages.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::rules::{self, Advice, Weight};
-use super::{opened, text};
-use crate::commands::lines::Line;
+use super::text;
+use crate::commands::lines::{self, Line};
+use crate::observe::digest::sha256;
 use crate::observe::record::{Record, Verdict, to_line};
 use crate::observe::summary::Summary;
 
@@ -69,7 +68,7 @@ pub fn write(
     out: &mut dyn Write,
 ) -> io::Result<u64> {
     let mut refusals = Refusals::default();
-    opened::each(record, |number, line| {
+    lines::each(record, |number, line| {
         match line {
             Line::Attempt(record) => refusals.add(record, number),
             Line::Damaged => refusals.damaged += 1,
@@ -219,7 +218,7 @@ fn result(key: &Key, alike: &Alike, (index, workflow): (Option<usize>, Option<&s
             "physicalLocation": line,
             "message": { "text": "The first of these attempts in the record" },
         }],
-        "partialFingerprints": { "awf/v1": hexadecimal(digest(&SHA256, identity.as_bytes()).as_ref()) },
+        "partialFingerprints": { "awf/v1": sha256(identity.as_bytes()) },
     })
 }
 
@@ -248,14 +247,6 @@ fn workflow(summary: &Summary) -> Option<String> {
 /// The text with everything escaped that SARIF would read as a link (2.1.0, 3.11.6).
 fn without_links(text: &str) -> String {
     text.replace('\\', "\\\\").replace('[', "\\[").replace(']', "\\]")
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // To a string nothing fails.
-        let _written = write!(text, "{byte:02x}").is_ok();
-        text
-    })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader};
 
 use anyhow::{Context as _, Result};
 
-use super::{lines, source, source::Source};
+use super::{lines, source};
 use crate::cli::listed;
 use crate::cli::reading::{LearnArgs, ProposalFormat};
 use crate::exit::Exit;
@@ -48,7 +48,7 @@ fn propose(args: &LearnArgs) -> Result<Exit> {
         args.source.iter().map(|said| Some(said.as_str())).collect()
     };
     for said in said {
-        let record = Source::find(said)?.record();
+        let record = lines::locate(said)?;
         let file = source::open(&record)?;
         let read = learnt.read(BufReader::new(file), &record.display().to_string(), args.denied);
         read.with_context(|| format!("read {}", record.display()))?;
@@ -79,7 +79,10 @@ impl Learnt {
     fn read(&mut self, file: impl BufRead, name: &str, denied: bool) -> std::io::Result<()> {
         let mut health = Health::default();
         let gathered = &mut self.gathered;
-        lines::each(file, |line| gathered.see(line, &mut health, denied))?;
+        lines::each(file, |_number, line| {
+            gathered.see(line, &mut health, denied);
+            Ok::<_, std::io::Error>(())
+        })?;
         self.records += 1;
         self.warnings.extend(health.warnings().iter().map(|warning| format!("{name}: {warning}")));
         Ok(())

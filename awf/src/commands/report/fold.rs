@@ -6,8 +6,8 @@ use std::io::{self, BufRead};
 use super::bounded::Bounded;
 use super::processes::Processes;
 use super::timeline::Timeline;
-use crate::commands::export::{opened, text};
-use crate::commands::lines::Line;
+use crate::commands::export::text;
+use crate::commands::lines::{self, Line};
 use crate::observe::record::{Layer, Record, Verdict};
 
 /// Rows of the table of destinations.
@@ -147,7 +147,7 @@ impl Fold {
             processes: Processes::default(),
             timeline: Timeline::default(),
         };
-        opened::each(record, |number, line| {
+        lines::each(record, |number, line| {
             match line {
                 Line::Attempt(record) => fold.add(&record, number),
                 Line::Damaged => fold.damaged += 1,

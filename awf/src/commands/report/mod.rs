@@ -17,15 +17,14 @@ use anyhow::{Context as _, Result};
 use crate::cli::reading::ReportArgs;
 use crate::commands::export::opened::Opened;
 use crate::commands::export::output;
-use crate::commands::source::Source;
 use crate::exit::Exit;
 use fold::Fold;
 
 /// Writes the page.
 pub fn write(args: &ReportArgs) -> Result<Exit> {
-    let record = Opened::open(&Source::find(args.source.as_deref())?)?;
+    let (record, path) = Opened::find(args.source.as_deref())?;
     let fold = Fold::of(record.lines);
-    let fold = fold.with_context(|| format!("read {}", record.path.display()))?;
+    let fold = fold.with_context(|| format!("read {}", path.display()))?;
     let page = page::render(&fold, record.summary.as_deref());
     output::to(args.output.as_deref(), |out| out.write_all(page.into_string().as_bytes()))?;
     if let Some(path) = &args.output {

@@ -13,7 +13,7 @@ use std::io::BufReader;
 
 use anyhow::{Context as _, Result};
 
-use super::{source, source::Source};
+use super::{lines, source, source::Source};
 use crate::cli::reading::{PolicyArgs, WhyArgs};
 use crate::exit::Exit;
 use crate::speech;
@@ -59,12 +59,14 @@ fn judge(target: &str, args: &WhyArgs) -> Result<Exit> {
 
 /// What a record says.
 fn tell(args: &WhyArgs) -> Result<Exit> {
-    let source = Source::find(args.source.as_deref())?;
-    let path = source.record();
+    let path = lines::locate(args.source.as_deref())?;
     let file = BufReader::new(source::open(&path)?);
     let (number, record) = told::find(file, args.line)
         .with_context(|| format!("explain a line of {}", path.display()))?;
-    let allowed = source.manifest().and_then(|manifest| policy::of_manifest(&manifest).ok());
+    // A record may lie anywhere, also where no policy does.
+    let source = Source::find(args.source.as_deref()).ok();
+    let manifest = source.and_then(|source| source.manifest());
+    let allowed = manifest.and_then(|manifest| policy::of_manifest(&manifest).ok());
     let allowed = allowed.map(|Ground { allowed, .. }| allowed).unwrap_or_default();
     let told = told::Told { number, record: &record, allowed: &allowed };
     speech::print(&if args.json { told.json()? } else { told.pretty() })?;
