@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -42,7 +43,7 @@ pub(super) fn figures(machine: &Machine) -> Result<Vec<Figure>> {
 struct Flood {
     /// Refusals a second, as the command saw them.
     rate: f64,
-    /// Attempts on record by seconds of the whole run.
+    /// Attempts on record by seconds of the whole run, its start included.
     recorded: f64,
     /// Part of the refusals that is missing in the record, in percent.
     lost: f64,
@@ -56,7 +57,9 @@ impl Flood {
         awf.arg(&logs);
         let program = machine.program.display();
         awf.arg("--mount").arg(format!("{program}:{program}:ro"));
+        let began = Instant::now();
         let output = awf.args(["--", &machine.meter(meter)]).stdin(Stdio::null()).output()?;
+        let took = began.elapsed().as_secs_f64();
         ensure!(output.status.success(), "{output:?}");
         let rate = number(&String::from_utf8_lossy(&output.stdout))?;
         let record = fs::read_to_string(logs.join("egress.jsonl")).context("read the record")?;
@@ -65,10 +68,6 @@ impl Flood {
         let summary: Value = serde_json::from_str(last).context("read the summary")?;
         let count = |value: &Value| value.as_f64().context("the summary lacks a figure");
         let refused = count(&summary["kernel"]["refuse"])?;
-        let time = |name: &str| -> Result<jiff::Timestamp> {
-            Ok(summary[name].as_str().context("the summary lacks a time")?.parse()?)
-        };
-        let took = time("time")?.duration_since(time("began")?).as_secs_f64();
         let lost = count(&summary["lost"]["ring"])? + count(&summary["lost"]["written"])?;
         Ok(Self {
             rate,
