@@ -10,14 +10,30 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
 }
 
-/// Builds the release of awf and gives its path.
-pub(crate) fn awf() -> Result<PathBuf> {
-    let status = cargo()
-        .args(["build", "--quiet", "--release", "--locked", "--package", "awf"])
-        .status()
-        .context("build awf")?;
-    ensure!(status.success(), "awf could not be built");
-    let built = target_directory()?.join(host_triple()?).join("release/awf");
+/// The crates that are built for this machine as they are. Whatever is built for a test names all of them: cargo settles the
+/// features of dependencies by what is named, and would compile most of them again for every other choice.
+pub(crate) const WORKSPACE: [&str; 5] =
+    ["--workspace", "--exclude", "awf-ebpf", "--exclude", "awf-one-shot"];
+
+/// The same without the fuzz targets, which need a compiler for C++.
+pub(crate) const CRATES: [&str; 7] =
+    ["--workspace", "--exclude", "awf-ebpf", "--exclude", "awf-one-shot", "--exclude", "awf-fuzz"];
+
+/// Builds the release of awf, as it is installed, and gives its path.
+pub(crate) fn release() -> Result<PathBuf> {
+    built("release", &["--release", "--package", "awf"])
+}
+
+/// Builds the awf that is tested, with the checks of debug builds and the dependencies of the tests, and gives its path.
+pub(crate) fn tested() -> Result<PathBuf> {
+    built("debug", &[&CRATES[..], &["--bin", "awf"]].concat())
+}
+
+fn built(directory: &str, arguments: &[&str]) -> Result<PathBuf> {
+    let mut cargo = cargo();
+    let status = cargo.args(["build", "--quiet", "--locked"]).args(arguments).status();
+    ensure!(status.context("build awf")?.success(), "awf could not be built");
+    let built = target_directory()?.join(host_triple()?).join(directory).join("awf");
     ensure!(built.is_file(), "{} is missing after the build", built.display());
     Ok(built)
 }

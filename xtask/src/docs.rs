@@ -1,7 +1,8 @@
 //! `docs`: what awf says about its own options, kept as files beside the source.
 
 use std::fs;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -38,35 +39,34 @@ impl Docs {
 }
 
 fn write() -> Result<()> {
+    let awf = build::tested()?;
     for (file, words) in FILES {
         let path = build::workspace().join(DIRECTORY).join(file);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).context("make the directory of the documents")?;
         }
-        fs::write(&path, said(words)?).with_context(|| format!("write {}", path.display()))?;
+        fs::write(&path, said(&awf, words)?)
+            .with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
 }
 
 /// Fails if a file is not current.
 pub(crate) fn check() -> Result<()> {
+    let awf = build::tested()?;
     for (file, words) in FILES {
         let path = build::workspace().join(DIRECTORY).join(file);
-        let current = fs::read(&path).is_ok_and(|text| said(words).is_ok_and(|said| said == text));
+        let current =
+            fs::read(&path).is_ok_and(|text| said(&awf, words).is_ok_and(|said| said == text));
         ensure!(current, "{DIRECTORY}/{file} is not current: run `cargo xtask docs`");
     }
     Ok(())
 }
 
-/// What awf says. The kernel programs have no part in it, so they are not built.
-fn said(words: &[&str]) -> Result<Vec<u8>> {
-    let output = build::cargo()
-        .args(["run", "--quiet", "--locked", "--package", "awf", "--"])
-        .args(words)
-        .env("AWF_EBPF_STUB", "1")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("run awf")?;
+/// What awf says.
+fn said(awf: &Path, words: &[&str]) -> Result<Vec<u8>> {
+    let output =
+        Command::new(awf).args(words).stderr(Stdio::inherit()).output().context("run awf")?;
     ensure!(output.status.success(), "awf {} failed", words.join(" "));
     Ok(output.stdout)
 }

@@ -1,9 +1,10 @@
-//! `test fuzz`: hostile bytes for everything in awf that reads them, guided by coverage. The targets are in `tests/fuzz`.
+//! `test fuzz`: hostile bytes for everything in awf that reads them, guided by coverage. The targets are in `tests/fuzz/src/bin`.
 //!
 //! Owns: building all targets at once, running each from its seeds and from what earlier runs found, and the table of
 //! what came of it. Everything grown goes to `fuzz` in the target directory. No sanitizer: that is what keeps it on
-//! stable Rust, and the code under test is safe Rust, whose checks stay on. A crash fails the tier and leaves the input
-//! that caused it.
+//! stable Rust, and the code under test is safe Rust, whose checks stay on. Not built by cargo-fuzz: that counts the edges of
+//! every dependency too, and takes ten minutes for it; see `tests/fuzz/rustc`. A crash fails the tier and leaves the input that
+//! caused it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ struct Outcome {
 pub(crate) fn run(filter: Option<&str>, seconds: u64) -> Result<()> {
     let crate_dir = build::workspace().join("tests/fuzz");
     let mut targets = Vec::new();
-    for entry in fs::read_dir(crate_dir.join("targets")).context("list the fuzz targets")? {
+    for entry in fs::read_dir(crate_dir.join("src/bin")).context("list the fuzz targets")? {
         let path = entry?.path();
         targets.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
     }
@@ -46,9 +47,9 @@ pub(crate) fn run(filter: Option<&str>, seconds: u64) -> Result<()> {
     ensure!(!targets.is_empty(), "no fuzz target is called like that");
     targets.sort();
     let place = build::target_directory()?.join("fuzz");
-    build_all(&crate_dir, &place)?;
+    build_all(&crate_dir, &targets)?;
 
-    let binaries = place.join(build::host_triple()?).join("debug");
+    let binaries = build::target_directory()?.join(build::host_triple()?).join("debug");
     let (queue, outcomes) = (Mutex::new(targets.into_iter()), Mutex::new(Vec::new()));
     let work = || -> Result<()> {
         while let Some(target) = queue.lock().ok().and_then(|mut queue| queue.next()) {
@@ -64,28 +65,18 @@ pub(crate) fn run(filter: Option<&str>, seconds: u64) -> Result<()> {
     })?;
     let mut outcomes = outcomes.into_inner().ok().context("a run of a target died")?;
     outcomes.sort_by(|one, other| one.target.cmp(&other.target));
-    report(&outcomes, &place)
+    report(&outcomes, &binaries)
 }
 
-fn build_all(crate_dir: &Path, place: &Path) -> Result<()> {
-    let host = build::host_triple()?;
-    // cargo-fuzz knows no --locked.
-    let fetched = build::cargo()
-        .args(["fetch", "--quiet", "--locked", "--target", &host, "--manifest-path"])
-        .arg(crate_dir.join("Cargo.toml"))
-        .status()
-        .context("run cargo fetch")?;
-    ensure!(fetched.success(), "tests/fuzz/Cargo.lock is not up to date");
-    let built = build::cargo()
-        .args(["fuzz", "build", "--dev", "--sanitizer", "none", "--target", &host])
-        .arg("--fuzz-dir")
-        .arg(crate_dir)
-        .arg("--target-dir")
-        .arg(place)
-        .env("AWF_EBPF_STUB", "1")
-        .status()
-        .context("run cargo fuzz")?;
-    ensure!(built.success(), "the fuzz targets could not be built");
+fn build_all(crate_dir: &Path, targets: &[String]) -> Result<()> {
+    let mut cargo = build::cargo();
+    cargo.args(["build", "--quiet", "--locked"]).args(build::WORKSPACE);
+    cargo.args(targets.iter().flat_map(|target| ["--bin", target]));
+    let built = cargo.env("RUSTC_WORKSPACE_WRAPPER", crate_dir.join("rustc")).status();
+    ensure!(
+        built.context("build the fuzz targets")?.success(),
+        "the fuzz targets could not be built"
+    );
     Ok(())
 }
 
@@ -126,7 +117,7 @@ fn fuzz(
     })
 }
 
-fn report(outcomes: &[Outcome], place: &Path) -> Result<()> {
+fn report(outcomes: &[Outcome], binaries: &Path) -> Result<()> {
     eprintln!("target           executions  coverage  new inputs   failed");
     let mut failed = 0;
     for Outcome { target, executions, coverage, found, failure } in outcomes {
@@ -136,7 +127,7 @@ fn report(outcomes: &[Outcome], place: &Path) -> Result<()> {
     }
     for Outcome { target, failure, .. } in outcomes {
         if let Some(said) = failure {
-            explain(target, said, place);
+            explain(target, said, binaries);
         }
     }
     ensure!(failed == 0, "{failed} fuzz targets crashed or tried nothing");
@@ -144,17 +135,13 @@ fn report(outcomes: &[Outcome], place: &Path) -> Result<()> {
 }
 
 /// Shows why a target failed, and how to see it again.
-fn explain(target: &str, said: &str, place: &Path) {
+fn explain(target: &str, said: &str, binaries: &Path) {
     let cause = |line: &&str| line.starts_with("thread '") || line.contains("ERROR: libFuzzer");
     let lines = said.lines().skip_while(|line| !cause(line));
     let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("SUMMARY")).collect();
     eprintln!("\n{target}:\n{}", if lines.is_empty() { said.to_owned() } else { lines.join("\n") });
     if let Some((_, path)) = said.rsplit_once("Test unit written to ") {
         let path = path.lines().next().unwrap_or_default();
-        eprintln!(
-            "input: {path}\nagain: AWF_EBPF_STUB=1 cargo fuzz run --fuzz-dir tests/fuzz --target-dir \
-             {} --dev --sanitizer none {target} {path}",
-            place.display()
-        );
+        eprintln!("again: {} {path}", binaries.join(target).display());
     }
 }

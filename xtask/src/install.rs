@@ -22,7 +22,7 @@ impl Install {
     /// Builds and installs.
     pub(crate) fn run(&self) -> Result<()> {
         setup::complete(Purpose::Run)?;
-        let built = build::awf()?;
+        let built = build::release()?;
         let bin = self.prefix.join("bin");
         fs::create_dir_all(&bin).with_context(|| format!("make {}", bin.display()))?;
         let target = bin.join("awf");

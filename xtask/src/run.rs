@@ -34,7 +34,7 @@ impl Run {
             (true, false) => Purpose::Lab,
             (false, _) => Purpose::Run,
         })?;
-        let awf = build::awf()?;
+        let awf = build::release()?;
         let mut command = if self.lab {
             let lab = lab::up()?;
             let mut command = lab.host_command(&awf);

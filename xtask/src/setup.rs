@@ -93,10 +93,7 @@ pub(crate) fn complete(purpose: Purpose) -> Result<()> {
 fn ensure(yes: bool, purpose: Purpose) -> Result<()> {
     let packages = missing_packages(purpose)?;
     let linker = find("bpf-linker").is_none();
-    let fuzzer = purpose == Purpose::Test && find("cargo-fuzz").is_none();
-    let built = [(linker, "bpf-linker"), (fuzzer, "cargo-fuzz")];
-    let built = built.iter().filter(|(missing, _name)| *missing);
-    let built = built.map(|(_missing, name)| format!("{name} (built from the crate registry)"));
+    let built = linker.then(|| "bpf-linker (built from the crate registry)".to_owned());
     let wanted: Vec<String> = packages.iter().cloned().chain(built).collect();
     if wanted.is_empty() {
         return Ok(());
@@ -121,10 +118,6 @@ fn ensure(yes: bool, purpose: Purpose) -> Result<()> {
                 .env("LLVM_PREFIX", LLVM_PREFIX)
                 .env("LLVM_SYS_221_PREFIX", LLVM_PREFIX),
         )?;
-    }
-    if fuzzer {
-        let mut install = Command::new("cargo");
-        step("build cargo-fuzz", install.args(["install", "cargo-fuzz", "--locked"]))?;
     }
     Ok(())
 }

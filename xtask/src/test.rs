@@ -87,8 +87,8 @@ impl Test {
             match tier {
                 Tier::Style => style()?,
                 Tier::Pure => pure(filter)?,
-                Tier::Vm if self.tier.is_none() => vm::slice(&build::awf()?)?,
-                Tier::Vm => vm::whole(&build::awf()?, filter)?,
+                Tier::Vm if self.tier.is_none() => vm::slice(&build::tested()?)?,
+                Tier::Vm => vm::whole(&build::tested()?, filter)?,
                 Tier::Fuzz => fuzz::run(filter, self.seconds)?,
                 _ => {
                     if session.is_none() {
@@ -129,23 +129,12 @@ fn style() -> Result<()> {
     security::check()?;
     docs::check()?;
     check("formatting", build::cargo().args(["fmt", "--all", "--check"]))?;
-    let fuzz = ["fmt", "--check", "--manifest-path", "tests/fuzz/Cargo.toml"];
-    check("formatting of the fuzz targets", build::cargo().args(fuzz))?;
-    let lints = ["clippy", "--quiet", "--locked", "--workspace", "--all-targets"];
     check(
         "lints",
         build::cargo()
-            .args(lints)
-            .args([
-                "--exclude",
-                "awf-ebpf",
-                "--exclude",
-                "awf-one-shot",
-                "--",
-                "--deny",
-                "warnings",
-            ])
-            .env("AWF_EBPF_STUB", "1"),
+            .args(["clippy", "--quiet", "--locked", "--all-targets"])
+            .args(build::CRATES)
+            .args(["--", "--deny", "warnings"]),
     )?;
     // Alone: beside the others it would get their features, and std with them.
     check(
@@ -158,21 +147,26 @@ fn style() -> Result<()> {
         "lints of the kernel programs",
         build::cargo()
             .args(["clippy", "--quiet", "--locked", "--package", "awf-ebpf", "--bins"])
+            // Without std nothing can unwind.
+            .args(["--config", "profile.dev.panic='abort'"])
             .args(["--", "--deny", "warnings"]),
     )?;
     check(
         "documentation",
         build::cargo()
             .args(["doc", "--quiet", "--locked", "--no-deps", "--document-private-items"])
-            .env("RUSTDOCFLAGS", "--deny warnings")
-            .env("AWF_EBPF_STUB", "1"),
+            .args(build::CRATES)
+            .env("RUSTDOCFLAGS", "--deny warnings"),
     )
 }
 
 fn pure(filter: Option<&str>) -> Result<()> {
-    let packages = ["awf-common", "awf-one-shot", "awf", "xtask"];
-    let packages = packages.iter().flat_map(|package| ["--package", package]);
-    check("tests", build::cargo().args(["test", "--quiet", "--locked"]).args(packages).args(filter))
+    // Alone, as for the lints.
+    let library = ["test", "--quiet", "--locked", "--package", "awf-one-shot"];
+    check("tests of the preload library", build::cargo().args(library).args(filter))?;
+    let unprivileged = ["test", "--quiet", "--locked", "--lib", "--bins"];
+    let mut tests = build::cargo();
+    check("tests", tests.args(unprivileged).args(build::CRATES).arg("--").args(filter))
 }
 
 /// Everything the privileged tiers share: the built awf, and a lab of their own.
@@ -184,7 +178,7 @@ struct Session {
 impl Session {
     fn begin() -> Result<Self> {
         ensure!(nix::unistd::geteuid().is_root(), "this tier needs root: run it with sudo");
-        let awf = build::awf()?;
+        let awf = build::tested()?;
         let lab = format!("test{}", std::process::id());
         Lab::up(&lab)?;
         Ok(Self { awf, lab })
@@ -256,7 +250,9 @@ fn has_tests(binaries: &[&str], filter: Option<&str>) -> Result<bool> {
 fn test_binary(binary: &str, filter: Option<&str>) -> Command {
     let mut command = build::cargo();
     command
-        .args(["test", "--locked", "--package", "awf-tests", "--test", binary, "--"])
+        .args(["test", "--locked"])
+        .args(build::CRATES)
+        .args(["--test", binary, "--"])
         .args(filter);
     command
 }

@@ -83,7 +83,7 @@ impl Bench {
         let docker = groups.contains(&Group::Docker);
         setup::complete(if docker { Purpose::Docker } else { Purpose::Lab })?;
         ensure!(nix::unistd::geteuid().is_root(), "bench needs root: run it with sudo");
-        let rig = Rig::new(build::awf()?)?;
+        let rig = Rig::new(build::release()?)?;
         let machine = rig.machine();
         let docker = docker.then(|| images::in_lab(rig.lab())).transpose()?;
         let figures = rig.lab().in_host(|| measure(&machine, docker.as_ref(), &groups))?;
