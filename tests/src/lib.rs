@@ -247,10 +247,12 @@ fn parsed(line: &str) -> Value {
 /// How many attempts the lines of a record stand for that have this part.
 pub fn attempts_with(record: &str, part: &str) -> usize {
     let lines = record.lines().filter(|line| line.contains(part)).map(parsed);
-    lines
-        .filter(|line| line["event"] == "attempt")
-        .map(|line| line["count"].as_u64().map_or(1, |count| count.try_into().expect("a count")))
-        .sum()
+    lines.filter(|line| line["event"] == "attempt").map(|line| attempts(&line)).sum()
+}
+
+/// How many attempts a record stands for.
+pub fn attempts(record: &Value) -> usize {
+    record["count"].as_u64().map_or(1, |count| count.try_into().expect("a count"))
 }
 
 impl Drop for Run {

@@ -331,7 +331,7 @@ fn in_a_time_namespace_nothing_times_out_and_the_record_is_whole_and_tells_the_t
 fn the_disk_fills_up_during_the_run() {
     let world = World::broken_by("mkdir full; mount -t tmpfs -o size=256k full full");
     let logs = world.path().join("full/logs");
-    let line = "for i in $(seq 4000); do echo x >/dev/udp/203.0.113.66/9999; done 2>/dev/null; \
+    let line = "for i in $(seq 4000); do echo x >/dev/udp/203.0.113.66/$((9999 + i)); done 2>/dev/null; \
                 curl -sS -o /dev/null https://example.com; echo $?";
     let run = world.run(&["--proxy-logs-dir", logs.to_str().unwrap()], line);
     assert_eq!(run.code, 0, "{run:#?}");

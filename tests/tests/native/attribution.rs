@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use awf_tests::{Run, unconfined};
+use awf_tests::{Run, attempts, unconfined};
 use serde_json::Value;
 
 /// Processes of the crowd.
@@ -30,8 +30,8 @@ fn two_processes_that_are_gone_are_both_named_with_executable_and_parent() {
             (&record["ppid"], &"bash".into()),
             "{record}"
         );
-        let first = record["ancestors"].as_array().and_then(|above| above.last());
-        assert_eq!(first.map(|above| &above["comm"]), Some(&Value::from("awf")), "{record}");
+        let above = record["ancestors"].as_array().expect("ancestors");
+        assert!(above.iter().any(|above| above["comm"] == "awf"), "{record}");
     }
 }
 
@@ -88,19 +88,19 @@ end
 curl -sS http://denied.example.net/ -o /dev/null; curl -sS http://example.com/ -o /dev/null; exit 3";
     let outcome = Run::allowing("example.com").run(line);
     assert_eq!(outcome.code, 3, "{outcome:#?}");
-    let sum = |holds: &dyn Fn(&Value) -> bool| -> u64 {
-        let records = outcome.records_where(holds);
-        records.iter().map(|record| record["count"].as_u64().unwrap_or(1)).sum()
+    let sum = |holds: &dyn Fn(&Value) -> bool| -> usize {
+        outcome.records_where(holds).into_iter().map(attempts).sum()
     };
     let summary = outcome.summary.as_ref().expect("a summary");
     for verdict in ["allow", "deny", "error"] {
-        let said = summary["attempts"][verdict].as_u64();
-        assert_eq!(Some(sum(&|record| record["verdict"] == verdict)), said, "{verdict}: {summary}");
+        let said = &summary["attempts"][verdict];
+        assert_eq!(said, sum(&|record| record["verdict"] == verdict), "{verdict}: {summary}");
     }
     assert_eq!(summary["exit_code"], 3, "{summary}");
     assert_eq!(
-        Some(sum(&|record| record["layer"] == "kernel")),
-        summary["kernel"]["refuse"].as_u64()
+        summary["kernel"]["refuse"],
+        sum(&|record| record["layer"] == "kernel"),
+        "{summary}"
     );
     assert_eq!(summary["rules"]["udp"], 5000, "{summary}");
     let lines = outcome.records_where(|record| record["rule"] == "udp").len();
