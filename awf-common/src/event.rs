@@ -181,11 +181,11 @@ pub struct Refusal {
     pub padding: u32,
 }
 
-/// The destination a redirected connection asked for, and who asked.
+/// The destination that a redirected connection, or a socket that asks for a name, asked for, and who asked.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// `CLOCK_MONOTONIC` nanoseconds of the connect.
+    /// `CLOCK_MONOTONIC` nanoseconds of the connect, or of the send.
     pub ktime_ns: u64,
     /// cgroup2 id of the calling task.
     pub cgroup: u64,
@@ -216,14 +216,16 @@ pub struct ClientEnd {
     pub door: u16,
 }
 
-/// The resolver a UDP socket asked, so that the answer seems to come from it.
+/// The end of a socket that asks the name door: the key under which the door finds its [`Origin`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// IPv4 address.
+pub struct AskerEnd {
+    /// Local IPv4 address.
     pub address: u32,
-    /// Port.
-    pub port: u32,
+    /// Local port.
+    pub port: u16,
+    /// IP protocol: TCP 6, UDP 17.
+    pub protocol: u16,
 }
 
 /// Slots of the exact per-CPU counters. Lost records are counted too, so that a loss is always visible.
@@ -259,7 +261,7 @@ const _: () = assert!(size_of::<Identity>() == 20 * ANCESTORS + 8 + PATH_BYTES +
 const _: () = assert!(size_of::<Refusal>() == 96);
 const _: () = assert!(size_of::<Origin>() == 72);
 const _: () = assert!(size_of::<ClientEnd>() == 8);
-const _: () = assert!(size_of::<Asked>() == 8);
+const _: () = assert!(size_of::<AskerEnd>() == 8);
 
 #[cfg(feature = "user")]
 #[expect(
@@ -271,6 +273,8 @@ mod pod {
     unsafe impl aya::Pod for super::Origin {}
     // SAFETY: as for `Origin`.
     unsafe impl aya::Pod for super::ClientEnd {}
+    // SAFETY: as for `Origin`.
+    unsafe impl aya::Pod for super::AskerEnd {}
     // SAFETY: as for `Origin`.
     unsafe impl aya::Pod for super::IdentityKey {}
     // SAFETY: as for `Origin`.

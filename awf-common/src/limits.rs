@@ -12,7 +12,7 @@ pub const OPENINGS: usize = 64;
 /// Connections whose original destination is remembered at a time. The least recently used one is forgotten first;
 /// a forgotten one is closed by the relay, never passed.
 pub const ORIGINS: u32 = 16_384;
-/// UDP sockets whose asked resolver is remembered, so that the answer seems to come from it.
+/// Sockets that ask for names of which is remembered whose they are and which resolver they asked: the answer seems to come from it.
 pub const ASKED: u32 = 8_192;
 /// Bytes of the ring buffer for refusals: a power of two and a multiple of the page size, as the kernel wants it
 /// (`kernel/bpf/ringbuf.c`). At 112 bytes a record (8 of them header) it holds some 18,700 refusals that user space has not read

@@ -44,17 +44,12 @@ fn restore(ctx: &SockAddrContext, peer: Destination, by_v6_hook: bool) -> i32 {
     }
     // SAFETY: the context is what the helper wants.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    // SAFETY: the entry is copied out at once; a concurrent overwrite could only change what the client is told.
-    let origin = unsafe { ORIGIN_OF_SOCKET.get(cookie) };
-    if let Some(origin) = origin {
-        rewrite(ctx, origin.address, origin.port, by_v6_hook);
-        return ALLOW;
-    }
-    // SAFETY: as above.
-    let asked = unsafe { ASKED.get(cookie) };
-    if let Some(asked) = asked {
-        #[expect(clippy::cast_possible_truncation, reason = "stored from a 16-bit port")]
-        rewrite(ctx, asked.address, asked.port as u16, by_v6_hook);
+    for memory in [&ORIGIN_OF_SOCKET, &ASKED] {
+        // SAFETY: the entry is copied out at once; a concurrent overwrite could only change what the client is told.
+        if let Some(origin) = unsafe { memory.get(cookie) } {
+            rewrite(ctx, origin.address, origin.port, by_v6_hook);
+            break;
+        }
     }
     ALLOW
 }

@@ -8,7 +8,7 @@
 
 use awf_common::config::Config;
 use awf_common::decide::{Destination, Door, Reason, Transport, Verdict, decide};
-use awf_common::event::{Asked, Counter, Hook, Origin};
+use awf_common::event::{Counter, Hook, Origin};
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_socket_cookie, bpf_ktime_get_ns};
@@ -180,13 +180,10 @@ fn lead(
         Door::Service => (Counter::LeadService, config.service_door_port),
     };
     count(counter);
-    let remembered = if matches!(door, Door::Name) {
-        ASKED.insert(origin.cookie, Asked { address, port: u32::from(origin.port) }, 0)
-    } else {
-        origin.address = address;
-        origin.door = door as u8;
-        ORIGIN_OF_SOCKET.insert(origin.cookie, &*origin, 0)
-    };
+    origin.address = address;
+    origin.door = door as u8;
+    let memory = if matches!(door, Door::Name) { &ASKED } else { &ORIGIN_OF_SOCKET };
+    let remembered = memory.insert(origin.cookie, &*origin, 0);
     // A connection whose destination could not be remembered would reach the door without a name: refuse it here, at once.
     remembered.map_err(|_full| Reason::Internal)?;
     rewrite(ctx, config.door, door_port, asking.by_v6_hook);

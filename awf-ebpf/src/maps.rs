@@ -1,6 +1,6 @@
 //! The maps: one set per run, so that equal addresses of two runs never meet.
 
-use awf_common::event::{Asked, COUNTERS, ClientEnd, Identity, IdentityKey, Origin};
+use awf_common::event::{AskerEnd, COUNTERS, ClientEnd, Identity, IdentityKey, Origin};
 use awf_common::limits::{
     ASKED as ASKED_SOCKETS, GUARD_ADDRESSES, IDENTITIES, ORIGINS, REFUSALS_BYTES,
 };
@@ -20,9 +20,15 @@ pub(crate) static ORIGIN_OF_SOCKET: LruHashMap<u64, Origin> =
 pub(crate) static ORIGIN_OF_CLIENT: LruHashMap<ClientEnd, Origin> =
     LruHashMap::with_max_entries(ORIGINS, 0);
 
-/// Socket cookie to the resolver that was asked.
+/// Socket cookie to the resolver that was asked, until the socket is released. Apart from the connections: a flood of questions
+/// must not push out what those asked for.
 #[map]
-pub(crate) static ASKED: LruHashMap<u64, Asked> = LruHashMap::with_max_entries(ASKED_SOCKETS, 0);
+pub(crate) static ASKED: LruHashMap<u64, Origin> = LruHashMap::with_max_entries(ASKED_SOCKETS, 0);
+
+/// The end of a socket that asks for names to what it asked and whose it is, as of its last packet.
+#[map]
+pub(crate) static ASKED_BY: LruHashMap<AskerEnd, Origin> =
+    LruHashMap::with_max_entries(ASKED_SOCKETS, 0);
 
 /// Who the processes are that made attempts.
 #[map]

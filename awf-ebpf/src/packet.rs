@@ -7,10 +7,13 @@
 #![expect(clippy::needless_pass_by_value, reason = "the entry points get their context by value")]
 
 use awf_common::decide::{Reason, packet_stays_inside};
-use awf_common::event::{Hook, Process};
+use awf_common::event::{AskerEnd, Hook, Process};
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::bpf_get_socket_cookie;
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 
+use crate::maps::{ASKED, ASKED_BY};
 use crate::report::{ALLOW, Attempt, REFUSE, refuse};
 use crate::settings;
 
@@ -24,9 +27,32 @@ const LOOPBACK: u32 = 1;
 fn awf_egress(ctx: SkBuffContext) -> i32 {
     let seen = look(&ctx);
     if seen.by_loopback && stays_inside(&seen) {
+        tell_asker(&ctx, &seen);
         return ALLOW;
     }
     drop_packet(&seen, Hook::Egress)
+}
+
+/// Lets the name door know whose a packet to it is. Only here every such packet has the port it comes from, however it was sent.
+#[inline(always)]
+fn tell_asker(ctx: &SkBuffContext, seen: &Seen) {
+    let agent = settings::agent();
+    if seen.port != agent.name_door_port || seen.destination[3] != agent.door {
+        return;
+    }
+    let (Ok(address), Ok(port)) = (ctx.load(12), ctx.load(20)) else { return };
+    let end = AskerEnd {
+        address: u32::from_be(address),
+        port: u16::from_be(port),
+        protocol: u16::from(seen.protocol),
+    };
+    // SAFETY: the context is what the helper wants.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    // SAFETY: the entry is copied at once; only this socket's own questions write it.
+    if let Some(origin) = unsafe { ASKED.get(cookie) } {
+        // Without the entry, the record of the question names no process.
+        let _unnamed = ASKED_BY.insert(end, origin, 0).is_err();
+    }
 }
 
 #[cgroup_skb(ingress)]

@@ -16,6 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use awf_common::decide::Transport;
 use hickory_proto::op::{
     Edns, Header, Message, MessageType, Metadata, OpCode, Query, ResponseCode,
 };
@@ -52,8 +53,8 @@ const AFTER_ERROR: Duration = Duration::from_millis(20);
 /// One question of the agent and what became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked<'a> {
-    /// The agent's socket, where the transport knew it. Joins the kernel's events by port.
-    pub client: Option<SocketAddr>,
+    /// The agent's socket, where a transport brought the question.
+    pub client: Option<(Transport, SocketAddr)>,
     /// The name in lower case; bytes that are no plain text are escaped as in zone files.
     pub name: &'a str,
     /// The type asked for.
@@ -122,7 +123,7 @@ impl NameDoor {
         self.answer_to(None, packet)
     }
 
-    fn answer_to(&self, client: Option<SocketAddr>, packet: &[u8]) -> Option<Vec<u8>> {
+    fn answer_to(&self, client: Option<(Transport, SocketAddr)>, packet: &[u8]) -> Option<Vec<u8>> {
         let request = match Request::read(packet) {
             Ok(request) => request,
             Err(complaint) => return complaint,
@@ -189,7 +190,7 @@ impl NameDoor {
                 }
             };
             let question = packet.get(..length).unwrap_or_default();
-            if let Some(answer) = self.answer_to(Some(client), question)
+            if let Some(answer) = self.answer_to(Some((Transport::Udp, client)), question)
                 && let Err(error) = socket.send_to(&answer, client).await
             {
                 tracing::debug!(%error, %client, "name door cannot send");
@@ -220,7 +221,8 @@ impl NameDoor {
     /// Answers the messages of one connection in their order, however many the client sends ahead.
     async fn converse(self: Arc<Self>, mut stream: TcpStream, client: SocketAddr) {
         while let Ok(Ok(Some(message))) = timeout(TCP_IDLE, read_message(&mut stream)).await {
-            let Some(answer) = self.answer_to(Some(client), &message) else { return };
+            let client = Some((Transport::Tcp, client));
+            let Some(answer) = self.answer_to(client, &message) else { return };
             let Ok(length) = u16::try_from(answer.len()) else { return };
             let framed = [&length.to_be_bytes(), answer.as_slice()].concat();
             // A client that does not read is given up as soon as one that does not write.
@@ -685,7 +687,7 @@ mod tests {
         let asked = Arc::new(AtomicUsize::new(0));
         let port = Arc::clone(&asked);
         let door = door_over(15, move |asked| {
-            port.store(asked.client.unwrap().port().into(), Ordering::SeqCst);
+            port.store(asked.client.unwrap().1.port().into(), Ordering::SeqCst);
         });
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let to = server.local_addr().unwrap();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use awf_common::config::{Layout, TaskLayout};
-use awf_common::event::{ClientEnd, Identity, IdentityKey, Origin};
+use awf_common::event::{AskerEnd, ClientEnd, Identity, IdentityKey, Origin};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{
     CgroupSkb, CgroupSock, CgroupSockAddr, CgroupSockopt, Program, ProgramError, SockOps,
@@ -205,6 +205,12 @@ impl Object {
         let map =
             self.ebpf.take_map("ORIGIN_OF_CLIENT").ok_or_else(|| missing("ORIGIN_OF_CLIENT"))?;
         HashMap::try_from(map).map_err(|error| map_error("ORIGIN_OF_CLIENT", error))
+    }
+
+    /// The map under which the name door finds who asked it.
+    pub fn take_askers(&mut self) -> Result<HashMap<MapData, AskerEnd, Origin>, EnforceError> {
+        let map = self.ebpf.take_map("ASKED_BY").ok_or_else(|| missing("ASKED_BY"))?;
+        HashMap::try_from(map).map_err(|error| map_error("ASKED_BY", error))
     }
 
     /// The ring buffer of refusals.

@@ -4,7 +4,12 @@
 //! names are on record with the connection that follows.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+
+use awf_common::decide::Transport;
+use awf_common::event::{AskerEnd, Origin};
+use aya::maps::{HashMap, MapData};
 
 use super::journal::Journal;
 use super::record::{Layer, NameSource, Record, Verdict};
@@ -14,18 +19,33 @@ use crate::policy::{Decision, Policy, Scheme};
 /// Different names remembered. More of them are recorded every time they are asked for.
 const REMEMBERED: usize = 16_384;
 
+/// The map of who asks for names.
+pub type Askers = HashMap<MapData, AskerEnd, Origin>;
+
 /// Records denied names.
 #[derive(Debug)]
 pub struct Recorder {
     policy: Arc<Policy>,
     journal: Arc<Journal>,
+    askers: Askers,
     seen: Mutex<HashSet<Box<str>>>,
 }
 
 impl Recorder {
     /// A recorder that has seen nothing.
-    pub fn new(policy: Arc<Policy>, journal: Arc<Journal>) -> Self {
-        Self { policy, journal, seen: Mutex::default() }
+    pub fn new(policy: Arc<Policy>, journal: Arc<Journal>, askers: Askers) -> Self {
+        Self { policy, journal, askers, seen: Mutex::default() }
+    }
+
+    /// Who sent a question. The entry stays: a client may have several under way.
+    fn asker(&self, (transport, client): (Transport, SocketAddr)) -> Option<Origin> {
+        let SocketAddr::V4(client) = client else { return None };
+        let protocol = match transport {
+            Transport::Tcp => 6,
+            Transport::Udp => 17,
+        };
+        let (address, port) = (u32::from(*client.ip()), client.port());
+        self.askers.get(&AskerEnd { address, port, protocol }, 0).ok()
     }
 
     /// Records a question if its name is denied and new.
@@ -53,6 +73,8 @@ impl Recorder {
             return;
         }
         let time = self.journal.clock().of_now();
+        let asker = asked.client.and_then(|client| self.asker(client));
+        let process = asker.map(|asker| self.journal.processes().describe(&asker.process));
         self.journal.write(Record {
             verdict: if decision.allow { Verdict::Allow } else { Verdict::Deny },
             rule: decision.rule.to_owned(),
@@ -61,7 +83,10 @@ impl Recorder {
             protocol: "dns".into(),
             name: Some(Arc::from(asked.name)),
             name_source: Some(NameSource::Dns),
-            client_port: asked.client.map(|client| client.port()),
+            process: process.unwrap_or_default(),
+            cgroup: asker.map(|asker| asker.cgroup),
+            cookie: asker.map(|asker| asker.cookie),
+            client_port: asked.client.map(|(_transport, client)| client.port()),
             ..Record::denied(time, self.journal.run(), Layer::Name)
         });
     }

@@ -134,15 +134,9 @@ impl Service {
             (upstream, reach, inspect),
             Arc::clone(&journal),
         );
-        let name_door = Arc::new(name_door(&names, policy, &services, Arc::clone(&journal)));
-        let stream = |listener| TcpListener::from_std(listener).context("serve a door");
-        let doors = vec![
-            tokio::spawn(Arc::clone(&relay).serve(Door::Transparent, stream(doors.transparent)?)),
-            tokio::spawn(Arc::clone(&relay).serve(Door::Proxy, stream(doors.proxy)?)),
-            tokio::spawn(Arc::clone(&relay).serve(Door::Service, stream(doors.service)?)),
-            tokio::spawn(Arc::clone(&name_door).serve_tcp(stream(doors.name_tcp)?)),
-            tokio::spawn(name_door.serve_udp(UdpSocket::from_std(doors.name_udp)?)),
-        ];
+        let recorder = names::Recorder::new(policy, Arc::clone(&journal), object.take_askers()?);
+        let name_door = Arc::new(name_door(&names, &plan.policy, &services, recorder));
+        let doors = serve(doors, &relay, name_door)?;
         Ok(Self {
             counts: object.take_counts()?,
             ring: Some(object.take_refusals()?),
@@ -279,11 +273,27 @@ fn keeping(plan: &Plan, object: &mut Object, redactor: Redactor) -> Result<(Keep
     Ok((keeping, terms))
 }
 
+/// Serves the doors until its tasks are ended.
+fn serve(
+    doors: Doors,
+    relay: &Arc<Relay>,
+    name_door: Arc<NameDoor>,
+) -> Result<Vec<JoinHandle<()>>> {
+    let stream = |listener| TcpListener::from_std(listener).context("serve a door");
+    Ok(vec![
+        tokio::spawn(Arc::clone(relay).serve(Door::Transparent, stream(doors.transparent)?)),
+        tokio::spawn(Arc::clone(relay).serve(Door::Proxy, stream(doors.proxy)?)),
+        tokio::spawn(Arc::clone(relay).serve(Door::Service, stream(doors.service)?)),
+        tokio::spawn(Arc::clone(&name_door).serve_tcp(stream(doors.name_tcp)?)),
+        tokio::spawn(name_door.serve_udp(UdpSocket::from_std(doors.name_udp)?)),
+    ])
+}
+
 fn name_door(
     names: &Arc<NameTable>,
-    policy: Arc<Policy>,
+    policy: &Policy,
     services: &Services,
-    journal: Arc<Journal>,
+    recorder: names::Recorder,
 ) -> NameDoor {
     let mut hosts: HashMap<String, Ipv4Addr> = [
         ("squid-proxy".to_owned(), addresses::PROXY),
@@ -296,14 +306,13 @@ fn name_door(
     for service in services.iter() {
         hosts.extend(service.names.iter().map(|name| (name.clone(), service.address)));
     }
-    let judge = Arc::clone(&policy);
+    let policy = policy.clone();
     let favour = move |name: &str| {
         // Not what audit mode lets through: everything would be a favourite.
         [(443, Scheme::Tls), (80, Scheme::Http)].into_iter().any(|(port, scheme)| {
-            let decision = judge.decide(name, port, scheme);
+            let decision = policy.decide(name, port, scheme);
             decision.allow && decision.would_deny.is_none()
         })
     };
-    let recorder = names::Recorder::new(policy, journal);
     NameDoor::new(Arc::clone(names), hosts, favour, move |asked| recorder.record(asked))
 }

@@ -72,8 +72,53 @@ end"
     pids.sort_unstable();
     pids.dedup();
     assert_eq!(pids.len(), CROWD);
+    for record in outcome.records_where(|record| record["protocol"] == "dns") {
+        let name = record["name"].as_str().and_then(|name| name.strip_suffix(".denied.test"));
+        assert_eq!(record["pid"], seen[name.expect("a name of the crowd")].0, "{record}");
+    }
     let summary = outcome.summary.as_ref().expect("a summary");
     assert_eq!(summary["complete"], true, "{summary}");
+}
+
+/// Each way by a process of its own that calls itself by the name it asks for, and is gone before anybody can look.
+#[test]
+fn a_name_that_is_only_looked_up_is_on_record_with_its_process() {
+    let line = "python3 - <<'end'
+import os, socket
+def message(name):
+    labels = b''.join(bytes([len(part)]) + part.encode() for part in name.split('.'))
+    return bytes.fromhex('123401000001000000000000') + labels + bytes.fromhex('0000010001')
+def sent(server, question):
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(question, server)
+def connected(server, question):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect(server)
+    s.send(question)
+def mapped(server, question):
+    socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(question, ('::ffff:' + server[0], server[1]))
+def stream(server, question):
+    s = socket.create_connection(server)
+    s.sendall(len(question).to_bytes(2, 'big') + question)
+    assert s.recv(2)
+for way in (sent, connected, mapped, stream):
+    for turn in range(3):
+        if os.fork() == 0:
+            name = f'{way.__name__}{turn}'
+            open('/proc/self/comm', 'w').write(name)
+            way(('192.0.2.53', 53), message(name + '.denied.test'))
+            os._exit(0)
+for _ in range(12): assert os.wait()[1] == 0
+end
+sleep 0.2";
+    let outcome = Run::allowing("example.com").run(line).succeeded();
+    let records = outcome.records_where(|record| record["protocol"] == "dns");
+    assert_eq!(records.len(), 12, "{outcome:#?}");
+    for record in records {
+        let comm = record["comm"].as_str().expect("a process");
+        assert_eq!(record["name"], format!("{comm}.denied.test"), "{record}");
+        assert!(record["exe"].as_str().is_some_and(|exe| exe.contains("/python3")), "{record}");
+        assert_eq!(record["ancestors"][0]["comm"], "python3", "{record}");
+    }
 }
 
 #[test]
