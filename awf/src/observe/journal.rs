@@ -1,7 +1,8 @@
 //! `egress.jsonl`: written by one thread, fed by all.
 //!
 //! Takes records, gives lines, and keeps what the end of the run needs: counts by verdict and the denied destinations.
-//! Must never: make an attempt wait. When the queue is full or the disk is, the record is lost and counted.
+//! Must never: make an attempt wait. When the disk is full, or the queue for a record that must not wait, the record is lost and
+//! counted.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -159,18 +160,25 @@ impl Journal {
         self.covers(self.clock.kernel_ns())
     }
 
-    /// Queues a record.
+    /// Queues a record at once: an attempt waits. Without room the record is lost.
     pub fn write(&self, record: Record) {
+        self.queue(record, |queue, record| queue.try_send(record).is_ok());
+    }
+
+    /// Queues a record as soon as there is room, for a thread that no attempt waits for.
+    pub fn write_patiently(&self, record: Record) {
+        self.queue(record, |queue, record| queue.send(record).is_ok());
+    }
+
+    fn queue(&self, record: Record, send: impl FnOnce(&SyncSender<Record>, Record) -> bool) {
         let record = Record { step: self.step.clone(), ..record };
         if let Ok(mut tally) = self.tally.lock() {
             tally.add(&record);
         }
         let count = record.count;
-        let is_queued = self
-            .queue
-            .lock()
-            .is_ok_and(|queue| queue.as_ref().is_some_and(|queue| queue.try_send(record).is_ok()));
-        if !is_queued {
+        // A copy: who waits must not hold up the others.
+        let queue = self.queue.lock().ok().and_then(|queue| queue.clone());
+        if !queue.is_some_and(|queue| send(&queue, record)) {
             self.lost.fetch_add(count, Ordering::Relaxed);
         }
     }

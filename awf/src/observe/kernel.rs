@@ -1,5 +1,8 @@
 //! Refusals of the kernel: from the ring buffer to records.
+//!
+//! The ring buffer comes first: as long as there is memory for what waits, it never fills because a record is being written.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -23,6 +26,10 @@ use crate::policy::Services;
 
 /// How long to wait before repeats are told, milliseconds.
 const PERIOD: u16 = 1000;
+/// Refusals that may wait to be recorded: at 112 bytes each 14 MiB, enough for a scan of all ports of an address.
+const WAITING: usize = 1 << 17;
+/// Records made before the ring buffer is looked at again: a fraction of a millisecond, in which it cannot fill.
+const AT_ONCE: usize = 32;
 
 /// The kernel's counters.
 pub type Counts = PerCpuArray<MapData, u64>;
@@ -84,35 +91,53 @@ impl Reader {
 }
 
 fn read(mut ring: RingBuf<MapData>, journal: &Journal, known: &Known, stop: &OwnedFd) {
+    let (mut repeats, mut waiting) = (Repeats::default(), VecDeque::new());
     let mut stopping = false;
-    let mut repeats = Repeats::default();
-    let mut tell = |repeated: Repeated| journal.write(to_record(&repeated, journal, known));
     loop {
-        while let Some(item) = ring.next() {
+        while waiting.len() < WAITING
+            && let Some(item) = ring.next()
+        {
             if let Some(refusal) = Refusal::from_bytes(&item) {
-                repeats.take(refusal, &mut tell);
+                repeats.take(refusal, &mut |repeated| waiting.push_back(repeated));
             }
         }
-        if stopping {
-            repeats.flush(&mut tell);
-            return;
+        if waiting.is_empty() {
+            waiting.shrink_to(AT_ONCE);
+            // After the stop the ring was looked at once more: what was refused just before the end is in it.
+            let woken = if stopping { Woken::Time } else { wait(&ring, stop, &repeats) };
+            if woken == Woken::Time {
+                repeats.flush(&mut |repeated| waiting.push_back(repeated));
+            }
+            if stopping && waiting.is_empty() {
+                return;
+            }
+            stopping |= woken == Woken::Stop;
         }
-        let patience =
-            if repeats.is_waiting() { PollTimeout::from(PERIOD) } else { PollTimeout::NONE };
-        let ready = {
-            let mut waited = [
-                PollFd::new(ring.as_fd(), PollFlags::POLLIN),
-                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
-            ];
-            poll(&mut waited, patience).map(|count| {
-                if count == 0 {
-                    repeats.flush(&mut tell);
-                }
-                waited[1].any().unwrap_or(false)
-            })
-        };
-        // Once more through the ring after the stop: what was refused just before the end is in it.
-        stopping = !matches!(ready, Ok(false) | Err(Errno::EINTR));
+        for repeated in waiting.drain(..waiting.len().min(AT_ONCE)) {
+            journal.write_patiently(to_record(&repeated, journal, known));
+        }
+    }
+}
+
+/// What the reader was woken by.
+#[derive(PartialEq, Eq)]
+enum Woken {
+    Refusals,
+    Time,
+    Stop,
+}
+
+fn wait(ring: &RingBuf<MapData>, stop: &OwnedFd, repeats: &Repeats) -> Woken {
+    let patience = if repeats.is_waiting() { PollTimeout::from(PERIOD) } else { PollTimeout::NONE };
+    let mut waited = [
+        PollFd::new(ring.as_fd(), PollFlags::POLLIN),
+        PollFd::new(stop.as_fd(), PollFlags::POLLIN),
+    ];
+    match poll(&mut waited, patience) {
+        Ok(0) => Woken::Time,
+        Ok(_) if !waited[1].any().unwrap_or(false) => Woken::Refusals,
+        Err(Errno::EINTR) => Woken::Refusals,
+        Ok(_) | Err(_) => Woken::Stop,
     }
 }
 

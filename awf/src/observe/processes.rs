@@ -51,15 +51,15 @@ impl Processes {
             ..ProcessInfo::default()
         };
         let known = self.identities.as_ref().and_then(|known| known.get(&process.key(), 0).ok());
-        let is_alive = is_it(process);
         let info = match known.and_then(|identity| told(&identity)) {
             Some((exe, ancestors)) => ProcessInfo { exe: Some(exe), ..with(ancestors, info) },
-            None if is_alive => {
+            None if is_it(process) => {
                 ProcessInfo { exe: executable(process.pid), ..with(above(process.pid), info) }
             }
             None => info,
         };
-        ProcessInfo { exe_sha256: self.digest(process.pid).filter(|_digest| is_alive), ..info }
+        let exe_sha256 = self.digest(process.pid).filter(|_digest| is_it(process));
+        ProcessInfo { exe_sha256, ..info }
     }
 
     /// Describes a process that is stopped in a system call, of which procfs therefore tells the truth.

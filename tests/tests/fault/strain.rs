@@ -38,6 +38,31 @@ end";
     assert_eq!(world.left(), [""; 0]);
 }
 
+/// None is like another, so that none can be told together: what waits to be written must not fill the ring buffer.
+#[test]
+fn a_scan_of_all_ports_is_recorded_port_by_port() {
+    let world = World::new();
+    let logs = world.path().join("logs");
+    let line = "python3 - <<'end'
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for port in range(1024, 65536):
+    try: s.sendto(b'x', ('203.0.113.66', port))
+    except OSError: continue
+    raise SystemExit(1)
+end";
+    let run = world.run(&["--strict-audit", "--proxy-logs-dir", logs.to_str().unwrap()], line);
+    assert_eq!((run.code, run.lost()), (0, 0), "{run:#?}");
+    let records = std::fs::read_to_string(logs.join("egress.jsonl")).unwrap();
+    let ports: std::collections::BTreeSet<u64> = records
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|record| record["address"] == "203.0.113.66")
+        .map(|record| record["port"].as_u64().unwrap())
+        .collect();
+    assert!(ports.into_iter().eq(1024..65_536));
+}
+
 #[test]
 fn a_flood_while_awf_is_stopped_is_refused_as_ever_and_what_the_record_lacks_is_counted() {
     const FLOOD: usize = 40_000;
