@@ -4,7 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use awf_tests::{Run, Scratch, leftovers};
+use awf_tests::{Run, Scratch, lab, leftovers};
 use serde_json::Value;
 
 use crate::stage::{as_user, bare, complaint, text};
@@ -21,7 +21,7 @@ struct Left {
 impl Left {
     fn by(more: &[&str]) -> Self {
         let scratch = Scratch::new("records");
-        let ca = awf_tests::lab().ca().display().to_string();
+        let ca = lab().ca().display().to_string();
         let (mount, trust) = (format!("{ca}:{ca}:ro"), format!("CURL_CA_BUNDLE={ca}"));
         let known = ["--allow-domains", "example.com", "--mount", &mount, "--env", &trust];
         let output =
@@ -353,5 +353,27 @@ fn a_run_leaves_nothing_on_the_machine() {
             (cgroup.contains(&id) || command.contains(&id)).then_some(command)
         });
         assert_eq!(processes.collect::<Vec<_>>(), [""; 0], "{line}");
+    }
+}
+
+/// From the loader, and all the same by the rules for everybody: through Squid, to no address inside.
+#[test]
+fn a_record_is_sent_to_an_allowed_collector_and_nowhere_else() {
+    let sent_to = |host: &str| {
+        Run::allowing(&format!("example.com,{host}"))
+            .caller_variable("SSL_CERT_FILE", &lab().ca().display().to_string())
+            .option("--otlp-endpoint", &format!("https://{host}/v1/logs"))
+            .run("curl -sS https://example.com")
+            .succeeded()
+    };
+    let outcome = sent_to("api.example.com");
+    let said = "[INFO] Record sent to api.example.com in 1 requests";
+    assert!(outcome.stderr.contains(said), "{outcome:#?}");
+    let shown = |line: &&str| line.contains("api.example.com:443") && line.contains("CONNECT 200");
+    assert_eq!(outcome.access_log.lines().filter(shown).count(), 1, "{outcome:#?}");
+    for (host, why) in [("pypi.lab.test", "status 4"), ("private.test", "private")] {
+        let outcome = sent_to(host);
+        let warned = outcome.stderr.lines().find(|line| line.contains("the record was not sent"));
+        assert!(warned.is_some_and(|line| line.contains(why)), "{host}: {outcome:#?}");
     }
 }
