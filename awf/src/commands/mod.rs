@@ -13,6 +13,7 @@ pub mod ps;
 pub mod report;
 pub mod shown;
 pub mod source;
+mod tail;
 pub mod verify;
 pub mod why;
 

@@ -1,28 +1,17 @@
-//! Records that grow: one file, or those of all runs that go on.
+//! `awf logs egress -f`: a record that grows, or those of all runs that go on.
 //!
-//! Looks at the files at intervals, which works on every file system and for files that come later. Must never: take a file
-//! that was replaced or begun anew for the old one, lose a line that was written before the end of a run, or go on when
-//! nobody reads.
+//! Must never: lose a line that was written before the end of a run.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use anyhow::Result;
 
 use super::printer::Printer;
-use crate::commands::lines::LONGEST;
-use crate::commands::source;
+use crate::commands::tail::{Pause, Tail};
 use crate::session::live;
 
-/// Milliseconds between two looks at files.
-const INTERVAL: u16 = 200;
 /// Looks at files between two looks for runs.
 const RUNS: u64 = 5;
 
@@ -122,171 +111,12 @@ impl Runs {
     }
 }
 
-/// A file that grows.
-#[derive(Debug)]
-struct Tail {
-    path: PathBuf,
-    file: Option<File>,
-    /// How much was read.
-    at: u64,
-    /// The line whose end is still to come.
-    line: Vec<u8>,
-}
-
-impl Tail {
-    const fn new(path: PathBuf) -> Self {
-        Self { path, file: None, at: 0, line: Vec::new() }
-    }
-
-    /// Gives the lines that came; whether any byte did.
-    fn read(&mut self, see: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<bool> {
-        let mut any = false;
-        loop {
-            if self.file.is_none() {
-                if !self.path.exists() {
-                    return Ok(any);
-                }
-                self.file = Some(source::open(&self.path)?);
-                self.at = 0;
-            }
-            any |= self.read_open(see).with_context(|| format!("read {}", self.path.display()))?;
-            if !self.is_replaced() {
-                return Ok(any);
-            }
-            // What was never finished is shown as what it is.
-            if !self.line.is_empty() {
-                see(&std::mem::take(&mut self.line))?;
-            }
-            self.file = None;
-        }
-    }
-
-    fn read_open(&mut self, see: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<bool> {
-        let Some(file) = &mut self.file else { return Ok(false) };
-        if file.metadata()?.len() < self.at {
-            file.seek(SeekFrom::Start(0))?;
-            self.at = 0;
-            self.line.clear();
-        }
-        let mut any = false;
-        let mut block = [0; 16 << 10];
-        loop {
-            let count = file.read(&mut block)?;
-            if count == 0 {
-                return Ok(any);
-            }
-            any = true;
-            self.at += u64::try_from(count)?;
-            for part in
-                block.get(..count).unwrap_or_default().split_inclusive(|byte| *byte == b'\n')
-            {
-                self.line.extend_from_slice(part);
-                if part.ends_with(b"\n") || u64::try_from(self.line.len())? >= LONGEST {
-                    see(&self.line)?;
-                    self.line.clear();
-                }
-            }
-        }
-    }
-
-    /// Whether the path leads to another file by now. If it leads nowhere, the old one may still grow: at the end of a run, logs
-    /// are moved.
-    fn is_replaced(&self) -> bool {
-        let place = |facts: fs::Metadata| (facts.dev(), facts.ino());
-        let open = self.file.as_ref().and_then(|file| file.metadata().ok()).map(place);
-        fs::metadata(&self.path).ok().map(place).is_some_and(|now| Some(now) != open)
-    }
-}
-
-/// Waits, unless there is a reason to end.
-struct Pause(SignalFd);
-
-impl Pause {
-    fn new() -> Result<Self> {
-        let mut signals = SigSet::empty();
-        signals.add(Signal::SIGINT);
-        signals.add(Signal::SIGTERM);
-        signals.thread_block().context("hold signals back")?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok(Self(SignalFd::with_flags(&signals, flags).context("wait for signals")?))
-    }
-
-    /// Waits; true if a signal came or nobody reads any more.
-    fn is_over(&self) -> Result<bool> {
-        let stdout = io::stdout();
-        let mut events = [
-            PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
-            PollFd::new(stdout.as_fd(), PollFlags::empty()),
-        ];
-        match poll(&mut events, PollTimeout::from(INTERVAL)) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(error) => return Err(error).context("wait"),
-        }
-        Ok(events.iter().any(|event| event.any() == Some(true)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::fs;
 
     use super::*;
-
-    /// A directory of this test's own, and a file in it.
-    fn place(name: &str) -> PathBuf {
-        let directory =
-            std::env::temp_dir().join(format!("awf-tail-{name}-{}", std::process::id()));
-        drop(fs::remove_dir_all(&directory));
-        fs::create_dir(&directory).unwrap();
-        directory.join("egress.jsonl")
-    }
-
-    fn append(path: &Path, text: &str) {
-        let mut file = File::options().create(true).append(true).open(path).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-    }
-
-    fn read(tail: &mut Tail) -> Vec<String> {
-        let lines = RefCell::new(Vec::new());
-        tail.read(&mut |line| {
-            lines.borrow_mut().push(String::from_utf8(line.to_vec()).unwrap());
-            Ok(())
-        })
-        .unwrap();
-        lines.into_inner()
-    }
-
-    #[test]
-    fn a_line_is_given_when_it_is_whole() {
-        let path = place("whole");
-        let mut tail = Tail::new(path.clone());
-        assert_eq!(read(&mut tail), [""; 0], "the file may come later");
-        append(&path, "a\nb");
-        assert_eq!(read(&mut tail), ["a\n"]);
-        append(&path, "c\n");
-        assert_eq!(read(&mut tail), ["bc\n"]);
-        assert_eq!(read(&mut tail), [""; 0]);
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
-    }
-
-    #[test]
-    fn a_file_that_is_cut_or_replaced_is_read_from_its_beginning() {
-        let path = place("replaced");
-        append(&path, "a\nbcd");
-        let mut tail = Tail::new(path.clone());
-        assert_eq!(read(&mut tail), ["a\n"]);
-        fs::write(&path, "e\n").unwrap();
-        assert_eq!(read(&mut tail), ["e\n"]);
-        let old = path.with_extension("old");
-        append(&path, "f\ng");
-        fs::rename(&path, &old).unwrap();
-        append(&old, "h\n");
-        assert_eq!(read(&mut tail), ["f\n", "gh\n"], "it is still the same file");
-        append(&old, "i");
-        append(&path, "j\n");
-        assert_eq!(read(&mut tail), ["i", "j\n"]);
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
-    }
+    use crate::commands::tail::tests::{append, place};
 
     #[test]
     fn runs_are_followed_until_all_that_they_wrote_is_read() {

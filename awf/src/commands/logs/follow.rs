@@ -1,36 +1,26 @@
 //! `awf logs -f`: lines as they come, of one run or of all that go on.
 //!
-//! Takes sources; shows the last lines, then every new one, until the run ends, or a signal does. Looks at the files again and
-//! again, five times a second: cheap, and right wherever they lie. Must never show half a line.
+//! Takes sources; shows the last lines, then every new one, until the run ends, or a signal comes.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
-use std::path::Path;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::{Result, bail};
 
 use super::processes::Processes;
 use super::show::Manner;
 use super::{Kind, Log, to_stdout};
 use crate::cli::reading::LogsArgs;
-use crate::commands::lines::LONGEST;
-use crate::commands::source::{self, Found, Source};
+use crate::commands::source::{Found, Source};
+use crate::commands::tail::{Pause, Tail};
 use crate::exit::Exit;
 use crate::session::live::Live;
 
-/// How often files are looked at.
-const BEAT: Duration = Duration::from_millis(200);
 /// How often new runs are looked for.
 const SEARCH: Duration = Duration::from_secs(1);
 /// How long a line waits for the process behind it to be put on record.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// Lines shown at first, as tail(1) does.
-const FIRST: usize = 10;
-/// Bytes in which they are looked for.
-const FIRST_BYTES: u64 = 1 << 16;
 
 /// Shows lines until there are no more.
 pub(super) fn follow(args: &LogsArgs, manner: &Manner) -> Result<Exit> {
@@ -43,9 +33,7 @@ pub(super) fn follow(args: &LogsArgs, manner: &Manner) -> Result<Exit> {
     } else {
         following.runs.push(Followed::begin(source, args.with_pid, true)?);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("start the runtime")?;
-    to_stdout(|out| runtime.block_on(following.run(manner, out)))
+    to_stdout(|out| following.run(manner, out))
 }
 
 /// Everything that is followed.
@@ -59,19 +47,13 @@ struct Following {
 }
 
 impl Following {
-    async fn run(mut self, manner: &Manner, out: &mut impl Write) -> Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
+    fn run(mut self, manner: &Manner, out: &mut impl Write) -> Result<()> {
+        let pause = Pause::new()?;
         let mut searched = Instant::now();
         loop {
             self.beat(manner, out)?;
-            if self.runs.is_empty() {
+            if self.runs.is_empty() || pause.is_over()? {
                 return Ok(());
-            }
-            tokio::select! {
-                _ = interrupt.recv() => return Ok(()),
-                _ = terminate.recv() => return Ok(()),
-                () = tokio::time::sleep(BEAT) => {}
             }
             if self.all && searched.elapsed() >= SEARCH {
                 searched = Instant::now();
@@ -139,15 +121,13 @@ struct Followed {
 impl Followed {
     fn begin(source: Source, with_pid: bool, from_end: bool) -> Result<Self> {
         let log = Log::for_lines(&source)?;
-        let record = with_pid.then(|| Tail::open(&source.record(), false));
-        let record = record.and_then(|record| match record {
-            Ok(tail) => Some((tail, Processes::default())),
-            Err(error) => {
-                tracing::warn!("--with-pid: {error:#}");
-                None
-            }
-        });
-        let tail = Tail::open(&log.path, from_end)?;
+        let file = source.record();
+        if with_pid && !file.exists() {
+            tracing::warn!("--with-pid: there is no {}", file.display());
+        }
+        let record = with_pid.then(|| (Tail::new(file), Processes::default()));
+        let tail =
+            if from_end { Tail::of_last_lines(&log.path)? } else { Tail::new(log.path.clone()) };
         Ok(Self {
             source,
             kind: log.kind,
@@ -161,14 +141,20 @@ impl Followed {
     fn beat(&mut self, manner: &Manner, out: &mut impl Write) -> Result<()> {
         let now = Instant::now();
         let waiting = &mut self.waiting;
-        self.log.read(&mut |line| waiting.push_back((now, line.to_vec())))?;
+        self.log.read(&mut |line| {
+            waiting.push_back((now, line.to_vec()));
+            Ok(())
+        })?;
         let Some((tail, processes)) = &mut self.record else {
             for (_since, line) in self.waiting.drain(..) {
                 manner.show((self.kind, &line), None, out)?;
             }
             return Ok(());
         };
-        tail.read(&mut |line| processes.learn(line))?;
+        tail.read(&mut |line| {
+            processes.learn(line);
+            Ok(())
+        })?;
         while let Some((since, line)) = self.waiting.front() {
             let text = String::from_utf8_lossy(line);
             let known = self.kind.parse(&text).is_none_or(|entry| processes.of(&entry).is_some());
@@ -179,107 +165,5 @@ impl Followed {
             self.waiting.pop_front();
         }
         Ok(())
-    }
-}
-
-/// The growing end of a file.
-struct Tail {
-    file: File,
-    /// A line of which the end is still to come.
-    begun: Vec<u8>,
-}
-
-impl Tail {
-    /// Opens a file, from its last lines on or from the beginning.
-    fn open(path: &Path, from_end: bool) -> Result<Self> {
-        let mut file = source::open(path)?;
-        if from_end {
-            seek_last(&mut file).with_context(|| format!("read {}", path.display()))?;
-        }
-        Ok(Self { file, begun: Vec::new() })
-    }
-
-    /// Gives every line that has become whole.
-    fn read(&mut self, see: &mut impl FnMut(&[u8])) -> io::Result<()> {
-        if self.file.metadata()?.len() < self.file.stream_position()? {
-            // Emptied by somebody.
-            self.file.rewind()?;
-            self.begun.clear();
-        }
-        let mut chunk = vec![0; 1 << 16];
-        loop {
-            let read = self.file.read(&mut chunk)?;
-            let Some(mut rest) = chunk.get(..read).filter(|chunk| !chunk.is_empty()) else {
-                return Ok(());
-            };
-            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let (line, after) = rest.split_at_checked(end + 1).unwrap_or((rest, &[]));
-                self.begun.extend_from_slice(line);
-                see(&self.begun);
-                self.begun.clear();
-                rest = after;
-            }
-            self.begun.extend_from_slice(rest);
-            if self.begun.len() as u64 > LONGEST {
-                // No log has such lines: shown as damaged, so that memory does not grow.
-                see(&self.begun);
-                self.begun.clear();
-            }
-        }
-    }
-}
-
-/// Goes to the beginning of the last lines.
-fn seek_last(file: &mut File) -> io::Result<()> {
-    let length = file.metadata()?.len();
-    let begin = length.saturating_sub(FIRST_BYTES);
-    file.seek(SeekFrom::Start(begin))?;
-    let mut end = Vec::new();
-    file.take(FIRST_BYTES).read_to_end(&mut end)?;
-    // The line feed at the very end does not begin a line.
-    let feeds = end.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
-    let is_last = |index: usize| index + 1 == end.len();
-    let before = feeds.map(|(index, _)| index).filter(|index| !is_last(*index)).nth(FIRST - 1);
-    // With fewer lines than that: the whole file, or what is whole of its end.
-    let start = match before {
-        Some(index) => index + 1,
-        None if begin == 0 => 0,
-        None => end.iter().position(|byte| *byte == b'\n').map_or(end.len(), |index| index + 1),
-    };
-    file.seek(SeekFrom::Start(begin + start as u64))?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn the_last_lines_come_first_and_no_line_in_halves() {
-        let path = std::env::temp_dir().join(format!("awf-follow-{}", std::process::id()));
-        let mut file = File::create(&path).unwrap();
-        let lines: String =
-            (1..=30).fold(String::new(), |text, number| text + &format!("line {number}\n"));
-        file.write_all(lines.as_bytes()).unwrap();
-        let mut tail = Tail::open(&path, true).unwrap();
-        let read = |tail: &mut Tail| {
-            let mut lines = Vec::new();
-            tail.read(&mut |line| lines.push(String::from_utf8_lossy(line).trim_end().to_owned()))
-                .unwrap();
-            lines
-        };
-        let first = read(&mut tail);
-        assert_eq!((first.len(), &*first[0], &*first[9]), (10, "line 21", "line 30"));
-        file.write_all(b"half").unwrap();
-        assert!(read(&mut tail).is_empty());
-        file.write_all(b" and half\nx\n").unwrap();
-        assert_eq!(read(&mut tail), ["half and half", "x"]);
-        fs::write(&path, "a\n").unwrap();
-        assert_eq!(read(&mut tail), ["a"], "emptied");
-        let mut tail = Tail::open(&path, true).unwrap();
-        assert_eq!(read(&mut tail), ["a"], "fewer lines than that");
-        fs::remove_file(&path).unwrap();
     }
 }
