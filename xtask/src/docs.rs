@@ -13,11 +13,12 @@ use crate::build;
 const DIRECTORY: &str = "awf/docs";
 
 /// File, and what awf is asked for it.
-const FILES: [(&str, &[&str]); 7] = [
+const FILES: [(&str, &[&str]); 8] = [
     ("options.md", &["options"]),
     ("awf.1", &["man"]),
     ("awf-config.schema.json", &["config", "schema"]),
     ("egress.schema.json", &["logs", "schema"]),
+    ("rules.md", &["logs", "rules"]),
     ("completions/awf.bash", &["completions", "bash"]),
     ("completions/_awf", &["completions", "zsh"]),
     ("completions/awf.fish", &["completions", "fish"]),

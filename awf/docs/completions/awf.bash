@@ -145,6 +145,9 @@ _awf() {
             awf__subcmd__help__subcmd__logs,export)
                 cmd="awf__subcmd__help__subcmd__logs__subcmd__export"
                 ;;
+            awf__subcmd__help__subcmd__logs,rules)
+                cmd="awf__subcmd__help__subcmd__logs__subcmd__rules"
+                ;;
             awf__subcmd__help__subcmd__logs,schema)
                 cmd="awf__subcmd__help__subcmd__logs__subcmd__schema"
                 ;;
@@ -169,6 +172,9 @@ _awf() {
             awf__subcmd__logs,help)
                 cmd="awf__subcmd__logs__subcmd__help"
                 ;;
+            awf__subcmd__logs,rules)
+                cmd="awf__subcmd__logs__subcmd__rules"
+                ;;
             awf__subcmd__logs,schema)
                 cmd="awf__subcmd__logs__subcmd__schema"
                 ;;
@@ -192,6 +198,9 @@ _awf() {
                 ;;
             awf__subcmd__logs__subcmd__help,help)
                 cmd="awf__subcmd__logs__subcmd__help__subcmd__help"
+                ;;
+            awf__subcmd__logs__subcmd__help,rules)
+                cmd="awf__subcmd__logs__subcmd__help__subcmd__rules"
                 ;;
             awf__subcmd__logs__subcmd__help,schema)
                 cmd="awf__subcmd__logs__subcmd__help__subcmd__schema"
@@ -734,7 +743,7 @@ _awf() {
             return 0
             ;;
         awf__subcmd__help__subcmd__logs)
-            opts="stats summary audit egress verify export schema"
+            opts="stats summary audit egress verify export schema rules"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -776,6 +785,20 @@ _awf() {
             return 0
             ;;
         awf__subcmd__help__subcmd__logs__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__help__subcmd__logs__subcmd__rules)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1016,7 +1039,7 @@ _awf() {
             return 0
             ;;
         awf__subcmd__logs)
-            opts="-f -h --follow --format --source --list --with-pid --help stats summary audit egress verify export schema help"
+            opts="-f -h --follow --format --source --list --with-pid --help stats summary audit egress verify export schema rules help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1140,7 +1163,7 @@ _awf() {
             return 0
             ;;
         awf__subcmd__logs__subcmd__help)
-            opts="stats summary audit egress verify export schema help"
+            opts="stats summary audit egress verify export schema rules help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1209,6 +1232,20 @@ _awf() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        awf__subcmd__logs__subcmd__help__subcmd__rules)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         awf__subcmd__logs__subcmd__help__subcmd__schema)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -1254,6 +1291,20 @@ _awf() {
         awf__subcmd__logs__subcmd__help__subcmd__verify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        awf__subcmd__logs__subcmd__rules)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -263,22 +263,23 @@ complete -c awf -n "__fish_awf_using_subcommand config; and __fish_seen_subcomma
 complete -c awf -n "__fish_awf_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c awf -n "__fish_awf_using_subcommand man" -s h -l help -d 'Print help'
 complete -c awf -n "__fish_awf_using_subcommand options" -s h -l help -d 'Print help'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -l format -d 'How to print a line' -r -f -a "raw\t'As they are'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -l format -d 'How to print a line' -r -f -a "raw\t'As they are'
 pretty\t'For people'
 json\t'One JSON object for each'"
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -l source -d 'Where the logs are: a directory, a file, a run, or running' -r
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -s f -l follow -d 'Go on while lines are added'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -l list -d 'List the places where logs were found, and stop'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -l with-pid -d 'Name the process behind each line'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -f -a "stats" -d 'Count requests by domain and rule'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -f -a "summary" -d 'The same as Markdown, for the summary of a workflow'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -f -a "audit" -d 'Show which rule decided each request'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -f -a "egress" -d 'Show the record of every attempt, with the process behind it'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -f -a "verify" -d 'Check that a record is whole, and by whom it was signed'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -f -a "export" -d 'Give the record in the format of another tool'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -f -a "schema" -d 'Print the JSON Schema of the record'
-complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -l source -d 'Where the logs are: a directory, a file, a run, or running' -r
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -s f -l follow -d 'Go on while lines are added'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -l list -d 'List the places where logs were found, and stop'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -l with-pid -d 'Name the process behind each line'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -f -a "stats" -d 'Count requests by domain and rule'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -f -a "summary" -d 'The same as Markdown, for the summary of a workflow'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -f -a "audit" -d 'Show which rule decided each request'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -f -a "egress" -d 'Show the record of every attempt, with the process behind it'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -f -a "verify" -d 'Check that a record is whole, and by whom it was signed'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -f -a "export" -d 'Give the record in the format of another tool'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -f -a "schema" -d 'Print the JSON Schema of the record'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -f -a "rules" -d 'Print what the rules of the record mean, and what to do about each'
+complete -c awf -n "__fish_awf_using_subcommand logs; and not __fish_seen_subcommand_from stats summary audit egress verify export schema rules help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from stats" -l format -d 'How to print them' -r -f -a "json\t'For programs'
 markdown\t'For the summary of a workflow'
 pretty\t'For people'"
@@ -323,6 +324,7 @@ complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from export" -s o -l output -d 'File to write to instead of standard output' -r -F
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help'
+complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from rules" -s h -l help -d 'Print help'
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from help" -f -a "stats" -d 'Count requests by domain and rule'
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from help" -f -a "summary" -d 'The same as Markdown, for the summary of a workflow'
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from help" -f -a "audit" -d 'Show which rule decided each request'
@@ -330,6 +332,7 @@ complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Check that a record is whole, and by whom it was signed'
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from help" -f -a "export" -d 'Give the record in the format of another tool'
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from help" -f -a "schema" -d 'Print the JSON Schema of the record'
+complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from help" -f -a "rules" -d 'Print what the rules of the record mean, and what to do about each'
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c awf -n "__fish_awf_using_subcommand why" -s d -l allow-domains -d 'Allowed domains, separated by commas, as for a run; the same is true of the next ones' -r
 complete -c awf -n "__fish_awf_using_subcommand why" -l allow-domains-file -d 'File with more of them' -r
@@ -389,3 +392,4 @@ complete -c awf -n "__fish_awf_using_subcommand help; and __fish_seen_subcommand
 complete -c awf -n "__fish_awf_using_subcommand help; and __fish_seen_subcommand_from logs" -f -a "verify" -d 'Check that a record is whole, and by whom it was signed'
 complete -c awf -n "__fish_awf_using_subcommand help; and __fish_seen_subcommand_from logs" -f -a "export" -d 'Give the record in the format of another tool'
 complete -c awf -n "__fish_awf_using_subcommand help; and __fish_seen_subcommand_from logs" -f -a "schema" -d 'Print the JSON Schema of the record'
+complete -c awf -n "__fish_awf_using_subcommand help; and __fish_seen_subcommand_from logs" -f -a "rules" -d 'Print what the rules of the record mean, and what to do about each'

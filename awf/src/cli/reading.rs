@@ -65,6 +65,8 @@ pub enum LogsVerb {
     Export(ExportArgs),
     /// Print the JSON Schema of the record
     Schema,
+    /// Print what the rules of the record mean, and what to do about each
+    Rules,
 }
 
 /// How lines are printed.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// A record with every class of outcome, one damaged line and a summary.
-pub(super) const RECORD: &str = include_str!("golden/egress.jsonl");
+pub(super) const RECORD: &str = include_str!("golden/ours/egress.jsonl");
 
 /// Asserts that `text` is what the file holds; with `AWF_WRITE_GOLDEN` in the environment, writes the file instead.
 #[track_caller]

@@ -37,6 +37,7 @@ pub fn obey(reading: &Reading) -> Result<Exit> {
             Some(LogsVerb::Verify(verify)) => verify::verify(verify),
             Some(LogsVerb::Export(export)) => export::export(export),
             Some(LogsVerb::Schema) => egress::schema(),
+            Some(LogsVerb::Rules) => egress::rules(),
         },
         Reading::Why(why) => why::explain(why),
         Reading::Learn(learn) => learn::learn(learn),

@@ -15,5 +15,6 @@ pub mod processes;
 pub mod calls;
 pub mod report;
 pub mod redact;
+pub mod rules;
 pub mod manifest;
 pub mod audit;

@@ -1,6 +1,7 @@
 //! What the user is told after the run: what was denied, and the flag that would allow it.
 
 use crate::observe::journal::{Denial, Tally};
+use crate::observe::rules;
 use crate::plan::addresses;
 use crate::policy::{Services, suggest};
 
@@ -79,35 +80,10 @@ fn why_closed(denial: &Denial, services: &Services) -> Option<String> {
 }
 
 fn explain(rule: &str, port: Option<u16>) -> String {
-    match rule {
-        "deny-default" => "domain not in allowlist".to_owned(),
-        "deny-blocked-plain" | "deny-blocked-regex" => "domain is on the block list".to_owned(),
-        "port" | "deny-unsafe-ports" => match port {
-            Some(port) => format!("port {port} not allowed, only 80 and 443"),
-            None => "port not allowed, only 80 and 443".to_owned(),
-        },
-        "deny-raw-ipv4" | "deny-raw-ipv6" => "connections need a name, not an address".to_owned(),
-        "deny-sni-mismatch" | "deny-host-mismatch" => "the names do not agree".to_owned(),
-        "deny-url" => "no pattern of --allow-urls allows this URL".to_owned(),
-        "deny-dlp" => "the URL held what looks like a credential".to_owned(),
-        "deny-certificate" => "the server did not prove its name".to_owned(),
-        "deny-not-http" => "only HTTP passes here".to_owned(),
-        "deny-not-tls" => "port 443 is for TLS only".to_owned(),
-        "inward-address" => "the name leads to a private or metadata address".to_owned(),
-        "udp" => "UDP not allowed".to_owned(),
-        "ipv6" => "IPv6 not allowed".to_owned(),
-        "socket-type" => "this kind of socket is not allowed".to_owned(),
-        "socket-option" => "this socket option is not allowed".to_owned(),
-        "foreign-socket" => "the socket was made outside the sandbox".to_owned(),
-        "api-not-configured" => "no credential for this service of the API proxy".to_owned(),
-        "api-malformed" => "the API proxy takes no such request".to_owned(),
-        "rate-limit" => "more requests than --rate-limit-* allows".to_owned(),
-        "model-policy" | "model-multiplier" | "model-unpriced" => {
-            "the run may not ask this model".to_owned()
-        }
-        rule if rule.starts_with("budget-") => "a budget of the run is used up".to_owned(),
-        "user-namespace" => "user namespaces are not allowed".to_owned(),
-        other => other.to_owned(),
+    let title = rules::find(rule).map_or(rule, |rule| rule.title);
+    match (title.strip_prefix("port not"), port) {
+        (Some(rest), Some(port)) => format!("port {port} not{rest}"),
+        _ => title.to_owned(),
     }
 }
 

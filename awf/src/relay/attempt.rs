@@ -24,7 +24,7 @@ pub(super) struct Attempt {
     process: ProcessInfo,
     name: Option<(Arc<str>, NameSource)>,
     user_agent: Option<String>,
-    would_deny: Option<&'static str>,
+    judged: Option<Decision>,
     port: u16,
     began: Instant,
 }
@@ -50,7 +50,7 @@ impl Attempt {
             counters: Counters::default(),
             name: None,
             user_agent: None,
-            would_deny: None,
+            judged: None,
             began: Instant::now(),
         }
     }
@@ -61,9 +61,9 @@ impl Attempt {
         self.port = port;
     }
 
-    /// Remembers what audit mode lets through.
+    /// Remembers what the policy says.
     pub(super) fn is_judged(&mut self, decision: &Decision) {
-        self.would_deny = decision.would_deny;
+        self.judged = Some(decision.clone());
     }
 
     /// Remembers what the client calls itself.
@@ -103,7 +103,8 @@ impl Attempt {
         let (name, name_source) = self.name.clone().unzip();
         let time = journal.clock().of_ktime(self.origin.ktime_ns);
         // What is refused was not let through.
-        let would_deny = self.would_deny.filter(|_rule| ending.verdict != Verdict::Deny);
+        let would_deny = self.judged.as_ref().and_then(|decision| decision.would_deny);
+        let would_deny = would_deny.filter(|_rule| ending.verdict != Verdict::Deny);
         Record {
             would_deny: would_deny.map(str::to_owned),
             verdict: ending.verdict,
@@ -204,13 +205,48 @@ impl Ending {
     }
 
     /// The run ended while the connection was open.
-    pub(super) fn cut() -> Self {
-        Self {
-            verdict: Verdict::Allow,
-            layer: Layer::Relay,
-            rule: "cut".to_owned(),
-            reason: "the run ended while the connection was open".to_owned(),
-            status: None,
+    pub(super) fn cut(attempt: &Attempt) -> Self {
+        let Some(decision) = &attempt.judged else {
+            return Self::refused("cut", "the run ended before the client named a destination");
+        };
+        if !decision.allow {
+            return Self::denied(decision);
         }
+        let reason = format!("{}; the run ended while the connection was open", decision.reason);
+        Self { reason, ..Self::served(decision) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use awf_common::event::Process;
+
+    use super::*;
+    use crate::policy::{Policy, Scheme};
+
+    #[test]
+    fn a_connection_that_the_run_cuts_keeps_its_verdict_and_without_one_is_denied() {
+        let origin = Origin {
+            ktime_ns: 1,
+            cgroup: 1,
+            cookie: 1,
+            process: Process::NOBODY,
+            address: 0,
+            port: 443,
+            door: 0,
+            padding: 0,
+        };
+        let client = SocketAddr::from(([127, 0, 0, 1], 40_000));
+        let mut attempt = Attempt::new(origin, client, ProcessInfo::default());
+        let told = |attempt: &Attempt| {
+            let Ending { verdict, rule, .. } = Ending::cut(attempt);
+            (verdict, rule)
+        };
+        assert_eq!(told(&attempt), (Verdict::Deny, "cut".to_owned()));
+        attempt.is_judged(&Policy::default().decide("a.test", 443, Scheme::Tls));
+        assert_eq!(told(&attempt), (Verdict::Deny, "deny-default".to_owned()));
+        let audited = Policy::default().in_audit_mode(true);
+        attempt.is_judged(&audited.decide("a.test", 443, Scheme::Tls));
+        assert_eq!(told(&attempt), (Verdict::Allow, "allow-audit-mode".to_owned()));
     }
 }

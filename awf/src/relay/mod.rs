@@ -156,7 +156,7 @@ impl Relay {
                 }
             })
             .await
-            .unwrap_or_else(Ending::cut);
+            .unwrap_or_else(|| Ending::cut(&attempt));
         let elsewhere = attempt.recorded_elsewhere.load(Ordering::Relaxed);
         if !elsewhere && self.journal.covers(attempt.origin.ktime_ns) {
             self.journal.write(attempt.record(&self.journal, ending));

@@ -96,6 +96,7 @@ pub(super) async fn serve(relay: &Arc<Relay>, attempt: &mut Attempt, client: Tcp
     };
     attempt.is_for(Arc::from(service.name()), NameSource::Service, port);
     let decision = service.decide(port);
+    attempt.is_judged(&decision);
     if !decision.allow {
         return Ending::denied(&decision);
     }
@@ -128,6 +129,7 @@ pub(super) async fn serve_request(
     };
     attempt.is_for(Arc::from(service.name()), NameSource::Request, port);
     let decision = service.decide(port);
+    attempt.is_judged(&decision);
     if !decision.allow {
         let refusal = forbidden(decision.rule, service.name(), &decision.reason);
         say(&mut client, &refusal).await;

@@ -156,20 +156,3 @@ pub(super) fn rate(provider: Provider, exceeded: &Exceeded) -> Refusal {
 fn shown(model: &str) -> String {
     model.chars().filter(|letter| !letter.is_control()).take(100).collect()
 }
-
-/// What a rule means, for the user.
-pub(in crate::api_proxy) fn explain(rule: &str) -> &'static str {
-    match rule {
-        "budget-effective-tokens" => "apiProxy.maxEffectiveTokens is used up",
-        "budget-runs" => "apiProxy.maxTurns (or maxRuns) is used up",
-        "budget-cache-misses" => "--max-cache-misses answers in a row used no cache",
-        "budget-permission-denied" => {
-            "providers denied the key as often as --max-permission-denied"
-        }
-        "budget-ai-credits" => "the AI credits of the run are used up (apiProxy.maxAiCredits)",
-        "model-multiplier" => "the model weighs more than --max-model-multiplier-cap",
-        "model-policy" => "apiProxy.allowedModels or disallowedModels does not permit the model",
-        "model-unpriced" => "the model has no price; see apiProxy.defaultAiCreditsPricing",
-        _ => "faster than --rate-limit-* allows",
-    }
-}

@@ -21,6 +21,7 @@ use super::refusal::Refusal;
 use super::usage::Usage;
 use super::usage::log::Cost;
 use crate::cli::Budgets;
+use crate::observe::rules;
 use crate::plan::api_proxy::{ApiProxyPlan, Provider};
 pub(super) use prices::is_called;
 use rates::Meter;
@@ -359,7 +360,7 @@ impl Ledger {
         let Some(used) = self.used() else { return Vec::new() };
         let line = |(rule, count): (&&'static str, &u64)| {
             let times = if *count == 1 { "request" } else { "requests" };
-            format!("API proxy: {count} {times} refused: {}", answers::explain(rule))
+            format!("API proxy: {count} {times} refused: {}", rules::about(rule).title)
         };
         used.refused.iter().map(line).collect()
     }

@@ -98,7 +98,10 @@ async fn a_budget_that_is_used_up_refuses_what_follows() {
     let runs = json!({"enabled": true, "max_runs": 1, "invocation_count": 1, "remaining_runs": 0});
     assert_eq!(reflect["runs"], runs);
     let report = stage.proxy.report();
-    assert_eq!(report, ["API proxy: 1 request refused: apiProxy.maxTurns (or maxRuns) is used up"]);
+    assert_eq!(
+        report,
+        ["API proxy: 1 request refused: the budget apiProxy.maxTurns (or maxRuns) is used up"]
+    );
     let record = stage.record();
     assert_eq!(
         (&record[1]["verdict"], &record[1]["rule"]),

@@ -91,7 +91,7 @@ mod tests {
     fn attempts_are_chosen_by_what_stands_in_them() {
         let text = |text: &str| Some(text.to_owned());
         let process = |name: &str| fitting(&Filter { process: text(name), ..Filter::default() });
-        assert_eq!(process("4102"), [4, 9, 11, 15]);
+        assert_eq!(process("4102"), [4, 5, 9, 11, 15]);
         assert_eq!(process("python3"), process("4102"));
         assert_eq!(process("python3.11"), process("4102"));
         assert_eq!(process("/usr/bin/python3.11"), process("4102"));

@@ -1,4 +1,4 @@
-//! `awf logs egress` and `awf logs schema`: the record of every attempt, line by line.
+//! `awf logs egress`, `schema` and `rules`: the record of every attempt, line by line, and what stands in it.
 //!
 //! Takes records as files, also while they grow; gives their lines on standard output, and what cannot be read as a number on
 //! standard error. Must never: hold more of a file than a line, or end because one is damaged.
@@ -7,6 +7,7 @@ mod filter;
 mod follow;
 mod pretty;
 mod printer;
+mod rules;
 mod schema;
 
 use std::io::BufReader;
@@ -46,6 +47,12 @@ pub fn show(args: &EgressArgs) -> Result<Exit> {
         printer.end()
     };
     ended(print())
+}
+
+/// Prints what the rules mean.
+pub fn rules() -> Result<Exit> {
+    speech::print(&rules::page())?;
+    Ok(Exit::Agent(0))
 }
 
 /// Prints the schema of a line.

@@ -9,7 +9,6 @@ pub mod opened;
 pub mod otlp;
 pub mod output;
 pub mod prometheus;
-pub mod rules;
 pub mod sarif;
 pub mod text;
 

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::rules::{self, Weight};
 use super::text;
 use crate::commands::lines::{self, Line};
 use crate::observe::record::{ProcessInfo, Record, Verdict, to_line};
+use crate::observe::rules::{self, Weight};
 use crate::observe::summary::Summary;
 
 /// The version of the schema that the events follow.
@@ -120,7 +120,7 @@ impl Kind {
             },
             Verdict::Deny => Self {
                 activity: (5, "Refuse"),
-                severity: match rules::advice(&record.rule).weight {
+                severity: match rules::about(&record.rule).weight {
                     Weight::Usual => (2, "Low"),
                     Weight::Notable => (3, "Medium"),
                     Weight::Grave => (4, "High"),

@@ -9,11 +9,11 @@ use std::io::{self, BufRead, Write};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::rules::{self, Advice, Weight};
 use super::text;
 use crate::commands::lines::{self, Line};
 use crate::observe::digest::sha256;
 use crate::observe::record::{Record, Verdict, to_line};
+use crate::observe::rules::{self, Weight, sentence};
 use crate::observe::summary::Summary;
 
 /// Results at most: what code scanning shows of one run (GitHub's documentation of SARIF support, 2026).
@@ -170,8 +170,9 @@ impl Refusals {
 
 /// A rule, as code scanning shows it.
 fn descriptor(rule: &str) -> Value {
-    let Advice { title, help, remedy, weight } = rules::advice(rule);
-    let (level, severity) = match weight {
+    let about = rules::about(rule);
+    let (help, remedy) = (about.meaning, sentence(about.remedy.text()));
+    let (level, severity) = match about.weight {
         Weight::Usual => ("note", "2.0"),
         Weight::Notable => ("warning", "5.0"),
         Weight::Grave => ("error", "8.0"),
@@ -179,7 +180,7 @@ fn descriptor(rule: &str) -> Value {
     json!({
         "id": rule,
         "name": pascal(rule),
-        "shortDescription": { "text": title },
+        "shortDescription": { "text": sentence(about.title) },
         "fullDescription": { "text": help },
         "help": {
             "text": format!("{help} {remedy}"),
@@ -191,14 +192,15 @@ fn descriptor(rule: &str) -> Value {
 }
 
 fn result(key: &Key, alike: &Alike, (index, workflow): (Option<usize>, Option<&str>)) -> Value {
-    let Advice { remedy, weight, .. } = rules::advice(&key.rule);
-    let level = match weight {
+    let about = rules::about(&key.rule);
+    let level = match about.weight {
         Weight::Usual => "note",
         Weight::Notable => "warning",
         Weight::Grave => "error",
     };
     let record = Record { count: alike.count, ..(*alike.first).clone() };
-    let message = format!("{}. {remedy}", without_links(&text::sentence(&record)));
+    let message =
+        format!("{}. {}", without_links(&text::sentence(&record)), sentence(about.remedy.text()));
     let line = json!({ "artifactLocation": { "uri": "egress.jsonl" }, "region": { "startLine": alike.line } });
     // Code scanning shows results at a file of the repository: where the job is written, if that is known.
     let place = match workflow {

@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::commands::lines::Line;
-use crate::commands::why::remedy::{self, Remedy};
+use crate::commands::why::remedy;
 use crate::observe::record::{NameSource, Record, Verdict};
+use crate::observe::rules::Remedy;
 use crate::observe::summary::Summary;
 use crate::plan::addresses::HOST_CALLED;
 use crate::policy::{PortRange, Scheme};
@@ -337,8 +338,8 @@ fn sort(record: &Record, denied: bool) -> Option<(Class, String)> {
     }
     let web = record.protocol == "tcp" && matches!(record.port, Some(80 | 443));
     match record.verdict {
-        Verdict::Allow if record.rule == "cut" && record.bytes_in.unwrap_or(0) == 0 => {
-            say(Class::Unanswered, "the run ended before anything was transferred")
+        Verdict::Allow if record.bytes_in == Some(0) => {
+            say(Class::Unanswered, "it ended before anything came back")
         }
         Verdict::Allow if record.would_deny.is_some() && !denied => {
             say(Class::Denied, "audit mode let it through")
@@ -364,8 +365,8 @@ fn of_rule(record: &Record, name: Option<&str>) -> (Class, String) {
     let address = record.address.map(|address| address.to_string());
     let target = name.or(address.as_deref()).unwrap_or_default();
     match remedy::of(&record.rule, target, record.port, &[]) {
-        Remedy::Flag(text) => (Class::AnotherFlag, text),
-        Remedy::Never(text) => (Class::Never, text),
+        Remedy::Flag(text) => (Class::AnotherFlag, text.into_owned()),
+        Remedy::Never(text) => (Class::Never, text.into_owned()),
     }
 }
 

@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use super::bounded::Bounded;
 use super::fold::{Counts, Destination, Few, Refusal, RefusalKey};
 use super::words;
-use crate::commands::export::rules::{self, Advice, Weight};
 use crate::commands::export::text::shown;
+use crate::observe::rules::{self, Rule, Weight, capital, sentence};
 
 /// Where something was tried: what was refused first, then what was asked for most.
 pub(super) fn destinations(rows: &Bounded<String, Destination>) -> Markup {
@@ -60,7 +60,7 @@ pub(super) fn refusals(rows: &Bounded<RefusalKey, Refusal>) -> Markup {
             None => groups.push((&row.0.rule, vec![row])),
         }
     }
-    groups.sort_by_key(|(rule, alike)| (Reverse(rules::advice(rule).weight), Reverse(sum(alike))));
+    groups.sort_by_key(|(rule, alike)| (Reverse(rules::about(rule).weight), Reverse(sum(alike))));
     html! {
         @for (rule, alike) in &groups { (group(rule, alike)) }
         (beyond(rows.beyond(), "refusals"))
@@ -73,7 +73,7 @@ fn sum(alike: &[(&RefusalKey, &Refusal)]) -> u64 {
 
 /// What one rule refused.
 fn group(rule: &str, alike: &[(&RefusalKey, &Refusal)]) -> Markup {
-    let Advice { title, help, remedy, weight } = rules::advice(rule);
+    let Rule { title, meaning, remedy, weight, .. } = rules::about(rule);
     let (class, word) = match weight {
         Weight::Grave => ("grave", "grave"),
         Weight::Notable => ("notable", "notable"),
@@ -84,13 +84,13 @@ fn group(rule: &str, alike: &[(&RefusalKey, &Refusal)]) -> Markup {
     html! {
         article.rule.(class) {
             header {
-                h3 { (title) }
+                h3 { (capital(title)) }
                 span.weight { (word) }
                 code { (shown(rule)) }
                 span.count { (words::counted(sum(alike), "attempt", "attempts")) }
             }
-            p { (help) }
-            p.remedy { strong { "What to do: " } (remedy) }
+            p { (meaning) }
+            p.remedy { strong { "What to do: " } (sentence(remedy.text())) }
             table.cards role="table" {
                 thead role="rowgroup" { tr role="row" {
                     th role="columnheader" scope="col" { "Tried" }

@@ -9,12 +9,13 @@ use anyhow::Result;
 use awf_common::decide::{Destination, Door, Reason, Transport, Verdict, decide};
 use serde::Serialize;
 
-use super::remedy::{self, Remedy};
+use super::remedy;
 use super::safe;
 use super::target::{Means, Target};
 use crate::doors::names;
 use crate::enforce::Contents;
 use crate::observe::record::to_line;
+use crate::observe::rules::{self, Remedy};
 use crate::plan::addresses;
 use crate::policy::{Decision, Policy, Scheme, Services, UrlRules, UrlVerdict, literal};
 
@@ -105,7 +106,7 @@ fn remedy_of(decision: &Decided, target: &Target, ground: &Ground) -> Remedy {
     let name = target.host.trim_end_matches('.').to_ascii_lowercase();
     let why = ground.services.why_closed(&name, target.port, &addresses::HOST_CALLED);
     match why.filter(|_why| matches!(&*decision.rule, "port" | "deny-unsafe-ports")) {
-        Some(why) => Remedy::Flag(why),
+        Some(why) => Remedy::Flag(why.into()),
         None => remedy::of(&decision.rule, &target.host, Some(target.port), &ground.allowed),
     }
 }
@@ -306,7 +307,9 @@ impl Answer {
             text += format!("  {label:<13} {says}").trim_end();
             text.push('\n');
         };
-        row("rule", &format!("{}: {}", decision.rule, remedy::meaning(&decision.rule)));
+        let about = rules::about(&decision.rule);
+        row("rule", &format!("{}: {}", decision.rule, about.title));
+        row("meaning", about.meaning);
         if let Some(entry) = &decision.entry {
             row("entry", &safe(entry));
         }
@@ -316,7 +319,7 @@ impl Answer {
             row("otherwise", &format!("{rule} would deny it outside audit mode"));
         }
         if let Some(remedy) = &self.remedy {
-            let label = if matches!(remedy, Remedy::Flag(_)) { "remedy" } else { "no flag helps" };
+            let label = if remedy.allows() { "remedy" } else { "no flag helps" };
             row(label, &safe(remedy.text()));
         }
         row("policy of", &self.of);
@@ -340,10 +343,10 @@ impl Answer {
             "means": self.target.means,
             "allowed": self.allowed,
             "decision": self.decision,
-            "meaning": remedy::meaning(&self.decision.rule),
+            "meaning": rules::about(&self.decision.rule).meaning,
             "layer": self.layer,
             "remedy": remedy.map(Remedy::text),
-            "can_be_allowed": remedy.map(|remedy| matches!(remedy, Remedy::Flag(_))),
+            "can_be_allowed": remedy.map(Remedy::allows),
             "layers": self.views,
             "policy_of": self.of,
             "notes": self.notices,

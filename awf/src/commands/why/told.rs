@@ -5,10 +5,11 @@ use std::io::BufRead;
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
-use super::remedy::{self, Remedy};
+use super::remedy;
 use super::safe;
 use crate::commands::lines::{self, Line};
 use crate::observe::record::{Layer, Record, Verdict, to_line};
+use crate::observe::rules::{self, Remedy};
 
 /// A record that is told.
 pub(super) struct Told<'a> {
@@ -84,7 +85,9 @@ impl Told<'_> {
         if let Some(step) = &record.step {
             rows.push(("step", safe(step)));
         }
-        rows.push(("rule", format!("{}: {}", safe(&record.rule), remedy::meaning(&record.rule))));
+        let about = rules::about(&record.rule);
+        rows.push(("rule", format!("{}: {}", safe(&record.rule), about.title)));
+        rows.push(("meaning", about.meaning.to_owned()));
         if let Some(rule) = &record.would_deny {
             let rule = safe(rule);
             rows.push(("otherwise", format!("{rule} would have denied it outside audit mode")));
@@ -93,7 +96,7 @@ impl Told<'_> {
         rows.push(("reason", safe(&record.reason)));
         rows.extend(bytes(record).map(|bytes| ("bytes", bytes)));
         if let Some(remedy) = self.remedy() {
-            let label = if matches!(remedy, Remedy::Flag(_)) { "remedy" } else { "no flag helps" };
+            let label = if remedy.allows() { "remedy" } else { "no flag helps" };
             rows.push((label, safe(remedy.text())));
         }
         let rows = rows.iter().map(|(label, text)| format!("  {label:<13} {text}\n"));
@@ -147,10 +150,10 @@ impl Told<'_> {
             "_schema": "awf-why/v1",
             "line": self.number,
             "record": self.record,
-            "meaning": remedy::meaning(&self.record.rule),
+            "meaning": rules::about(&self.record.rule).meaning,
             "layer": layer(self.record.layer),
             "remedy": remedy.as_ref().map(Remedy::text),
-            "can_be_allowed": remedy.as_ref().map(|remedy| matches!(remedy, Remedy::Flag(_))),
+            "can_be_allowed": remedy.as_ref().map(Remedy::allows),
         });
         Ok(String::from_utf8(to_line(&value)?)?)
     }
