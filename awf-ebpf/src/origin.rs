@@ -5,6 +5,8 @@
 #![expect(unsafe_code, reason = "kernel helpers")]
 #![expect(clippy::needless_pass_by_value, reason = "the entry point gets its context by value")]
 
+use awf_common::config::Config;
+use awf_common::decide::Door;
 use awf_common::event::ClientEnd;
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::bpf_get_socket_cookie;
@@ -12,6 +14,7 @@ use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 
 use crate::maps::{ORIGIN_OF_CLIENT, ORIGIN_OF_SOCKET};
+use crate::settings;
 
 /// `BPF_SOCK_OPS_TCP_CONNECT_CB` in `include/uapi/linux/bpf.h`.
 const TCP_CONNECT: u32 = 3;
@@ -25,6 +28,12 @@ fn awf_origin(ctx: SockOpsContext) -> u32 {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: the entry is copied at once; only this socket's own connect writes it.
     if let Some(origin) = unsafe { ORIGIN_OF_SOCKET.get(cookie) } {
+        // It may be of an earlier connect that failed: this connection leads elsewhere, and its local port may be another's.
+        let agent = settings::agent();
+        let (address, port) = (u32::from_be(ctx.remote_ip4()), u32::from_be(ctx.remote_port()));
+        if address != agent.door || port != u32::from(door_port(&agent, origin.door)) {
+            return 1;
+        }
         #[expect(clippy::cast_possible_truncation, reason = "a port has 16 bits")]
         let client = ClientEnd {
             address: u32::from_be(ctx.local_ip4()),
@@ -35,4 +44,18 @@ fn awf_origin(ctx: SockOpsContext) -> u32 {
         let _failed = ORIGIN_OF_CLIENT.insert(client, *origin, 0).is_err();
     }
     1
+}
+
+/// The port of a door that streams are led to, by the door's number; zero for any other.
+#[inline(always)]
+fn door_port(agent: &Config, door: u8) -> u16 {
+    if door == Door::Transparent as u8 {
+        agent.transparent_door_port
+    } else if door == Door::Proxy as u8 {
+        agent.proxy_door_port
+    } else if door == Door::Service as u8 {
+        agent.service_door_port
+    } else {
+        0
+    }
 }

@@ -22,25 +22,30 @@ const IPV4: u32 = 0x0800_u16.to_be() as u32;
 const IPV6: u32 = 0x86dd_u16.to_be() as u32;
 /// Loopback is the first interface of every network namespace (`net/core/dev.c`, `dev_index_reserve`; fixed since 3.x).
 const LOOPBACK: u32 = 1;
+/// IP protocol of datagrams.
+const UDP: u8 = 17;
+/// Flags of a TCP header (RFC 9293, 3.1).
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
 
 #[cgroup_skb(egress)]
 fn awf_egress(ctx: SkBuffContext) -> i32 {
     let seen = look(&ctx);
-    if seen.by_loopback && stays_inside(&seen) {
-        tell_asker(&ctx, &seen);
+    if seen.by_loopback && stays_inside(&seen) && has_asker(&ctx, &seen) {
         return ALLOW;
     }
     drop_packet(&seen, Hook::Egress)
 }
 
 /// Lets the name door know whose a packet to it is. Only here every such packet has the port it comes from, however it was sent.
+/// A question of nobody's must not pass: the door would take it for the last one's who had that port.
 #[inline(always)]
-fn tell_asker(ctx: &SkBuffContext, seen: &Seen) {
+fn has_asker(ctx: &SkBuffContext, seen: &Seen) -> bool {
     let agent = settings::agent();
     if seen.port != agent.name_door_port || seen.destination[3] != agent.door {
-        return;
+        return true;
     }
-    let (Ok(address), Ok(port)) = (ctx.load(12), ctx.load(20)) else { return };
+    let (Ok(address), Ok(port)) = (ctx.load(12), ctx.load(20)) else { return false };
     let end = AskerEnd {
         address: u32::from_be(address),
         port: u16::from_be(port),
@@ -50,9 +55,17 @@ fn tell_asker(ctx: &SkBuffContext, seen: &Seen) {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: the entry is copied at once; only this socket's own questions write it.
     if let Some(origin) = unsafe { ASKED.get(cookie) } {
-        // Without the entry, the record of the question names no process.
-        let _unnamed = ASKED_BY.insert(end, origin, 0).is_err();
+        return ASKED_BY.insert(end, origin, 0).is_ok();
     }
+    if seen.protocol == UDP {
+        return false;
+    }
+    // The last packets of a stream follow the release of its socket, with which it is forgotten; what it said is said. One that
+    // begins unknown is nobody's.
+    if ctx.load::<u8>(33).is_ok_and(|flags| flags & (SYN | ACK) == SYN) {
+        let _unknown = ASKED_BY.remove(end).is_err();
+    }
+    true
 }
 
 #[cgroup_skb(ingress)]

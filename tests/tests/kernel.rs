@@ -393,6 +393,33 @@ visits = [visit('203.0.118.2', 443), visit('172.30.0.10', 3128)]\"";
 }
 
 #[test]
+fn a_connect_that_failed_gives_its_destination_to_no_other_connection() {
+    let bench = Bench::new("failed");
+    let mut object = load();
+    let _links = bench.attach(&object);
+    let _door = lab().in_host(|| Ok(TcpListener::bind("127.65.87.70:1")?)).unwrap();
+    // The second socket's first connect fails, because its four numbers are taken; its second one leads nowhere near a door.
+    let line = "python3 -c \"
+import socket
+def bound(port):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(('127.0.0.1', port))
+    return s
+listener = bound(45680); listener.listen()
+first = bound(45679); first.connect(('203.0.118.2', 443))
+second = bound(45679); print(second.connect_ex(('203.0.118.9', 443)))
+second.connect(('127.0.0.1', 45680))\"";
+    let output = run(bench.agent(), line);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "99\n", "{output:?}");
+    assert!(output.status.success(), "{output:?}");
+    let address = Ipv4Addr::LOCALHOST.to_bits();
+    let key = ClientEnd { address, port: 45679, door: Door::Transparent as u16 };
+    let origin = object.take_origins().unwrap().get(&key, 0).unwrap();
+    assert_eq!(Ipv4Addr::from(origin.address), Ipv4Addr::new(203, 0, 118, 2));
+}
+
+#[test]
 fn a_redirected_connection_arrives_with_its_origin_and_sees_the_address_it_asked_for() {
     let bench = Bench::new("origin");
     let mut object = load();
@@ -518,6 +545,51 @@ for server in ('8.8.8.8', '127.0.0.11', '203.0.118.3'):
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(said, "8.8.8.8 53\n127.0.0.11 53\n203.0.118.3 53\n");
     assert_eq!(count(&object.take_counts().unwrap(), Counter::LeadName), 3);
+}
+
+/// The door would take it for one of the process that had the port before.
+#[test]
+fn a_question_whose_asker_is_forgotten_does_not_reach_the_name_door() {
+    let bench = Bench::new("forgotten");
+    let mut object = load();
+    let _links = bench.attach(&object);
+    let door = lab().in_host(|| Ok(UdpSocket::bind("127.65.87.70:53")?)).unwrap();
+    // More sockets than are remembered, in several processes that may have so many, push out the one that is still to ask.
+    let line = "python3 -c \"
+import os, resource, signal, socket
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def asking(port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(('127.0.0.1', port)); s.connect(('192.0.2.53', 53))
+    return s
+first = asking(45681); first.send(b'first'); first.close()
+second = asking(45681)
+ready, done = os.pipe()
+crowd = []
+for _ in range(4):
+    child = os.fork()
+    if child == 0:
+        others = [asking(0) for _ in range(5000)]
+        os.write(done, b'.'); signal.pause()
+    crowd.append(child)
+for _ in crowd: os.read(ready, 1)
+try: second.send(b'second')
+except OSError as error: print(error.errno)
+asking(0).send(b'last')
+for child in crowd: os.kill(child, signal.SIGKILL)\"";
+    let output = run(bench.agent(), line);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{output:?}");
+    let heard = || {
+        let mut question = [0; 64];
+        let (length, client) = door.recv_from(&mut question).unwrap();
+        (question[..length].to_vec(), client.port())
+    };
+    assert_eq!(heard(), (b"first".to_vec(), 45681));
+    assert_eq!(heard().0, b"last");
+    let refusals = drain(&mut object);
+    assert_eq!(refusals.len(), 1);
+    assert_eq!(refusals[0].reason, Reason::Packet as u8);
 }
 
 /// Makes the attempts it reads, one a line, and prints the errno of each.

@@ -19,6 +19,7 @@ mod service;
 mod transparent;
 mod upstream;
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -71,6 +72,7 @@ pub struct Relay {
     connections: Arc<Semaphore>,
     markers: Arc<Semaphore>,
     tasks: TaskTracker,
+    doors: TaskTracker,
     cut: CancellationToken,
 }
 
@@ -94,24 +96,50 @@ impl Relay {
             connections: Arc::new(Semaphore::new(capacity::connections())),
             markers: Arc::new(Semaphore::new(MARKERS)),
             tasks: TaskTracker::new(),
+            doors: TaskTracker::new(),
             cut: CancellationToken::new(),
         })
     }
 
-    /// Serves a door until the relay is cut.
-    pub async fn serve(self: Arc<Self>, door: Door, listener: TcpListener) {
-        let cut = self.cut.clone();
-        cut.run_until_cancelled(self.accept_all(door, listener)).await;
+    /// Serves a door until the relay is closed.
+    pub fn open(self: &Arc<Self>, door: Door, listener: TcpListener) {
+        self.doors.spawn(Arc::clone(self).serve(door, listener));
     }
 
-    async fn accept_all(self: Arc<Self>, door: Door, listener: TcpListener) {
+    async fn serve(self: Arc<Self>, door: Door, listener: TcpListener) {
+        self.cut.run_until_cancelled(self.accept_all(door, &listener)).await;
+        // What still waits in the backlog is connected, as far as its client knows.
+        let Ok(backlog) = listener.into_std() else { return };
+        loop {
+            match backlog.accept() {
+                Ok((_client, peer)) => self.turn_away(door, peer),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_empty) => return,
+            }
+        }
+    }
+
+    /// Records a connection that nobody serves any more.
+    fn turn_away(&self, door: Door, peer: SocketAddr) {
+        let Some(origin) = self.take_origin(peer, door) else {
+            self.journal.stray(peer);
+            return;
+        };
+        let attempt =
+            Attempt::new(origin, peer, self.journal.processes().describe(&origin.process));
+        if self.journal.covers(origin.ktime_ns) {
+            self.journal.write(attempt.record(&self.journal, Ending::cut(&attempt)));
+        }
+    }
+
+    async fn accept_all(self: &Arc<Self>, door: Door, listener: &TcpListener) {
         loop {
             let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };
             let Ok((client, peer)) = listener.accept().await else {
                 tokio::time::sleep(AFTER_ERROR).await;
                 continue;
             };
-            let relay = Arc::clone(&self);
+            let relay = Arc::clone(self);
             self.tasks.spawn(async move {
                 relay.serve_connection(door, client, peer).await;
                 drop(permit);
@@ -126,6 +154,8 @@ impl Relay {
         let _open = tokio::time::timeout(ENDING, self.tasks.wait()).await.is_err();
         self.cut.cancel();
         let _late = tokio::time::timeout(patience, self.tasks.wait()).await.is_err();
+        self.doors.close();
+        let _late = tokio::time::timeout(patience, self.doors.wait()).await.is_err();
     }
 
     async fn serve_connection(self: Arc<Self>, door: Door, client: TcpStream, peer: SocketAddr) {

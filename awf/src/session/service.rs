@@ -273,17 +273,17 @@ fn keeping(plan: &Plan, object: &mut Object, redactor: Redactor) -> Result<(Keep
     Ok((keeping, terms))
 }
 
-/// Serves the doors until its tasks are ended.
+/// Serves the doors until the relay is closed and the tasks are ended.
 fn serve(
     doors: Doors,
     relay: &Arc<Relay>,
     name_door: Arc<NameDoor>,
 ) -> Result<Vec<JoinHandle<()>>> {
     let stream = |listener| TcpListener::from_std(listener).context("serve a door");
+    relay.open(Door::Transparent, stream(doors.transparent)?);
+    relay.open(Door::Proxy, stream(doors.proxy)?);
+    relay.open(Door::Service, stream(doors.service)?);
     Ok(vec![
-        tokio::spawn(Arc::clone(relay).serve(Door::Transparent, stream(doors.transparent)?)),
-        tokio::spawn(Arc::clone(relay).serve(Door::Proxy, stream(doors.proxy)?)),
-        tokio::spawn(Arc::clone(relay).serve(Door::Service, stream(doors.service)?)),
         tokio::spawn(Arc::clone(&name_door).serve_tcp(stream(doors.name_tcp)?)),
         tokio::spawn(name_door.serve_udp(UdpSocket::from_std(doors.name_udp)?)),
     ])

@@ -88,10 +88,8 @@ fn a_peer_is_reached_at_its_exposed_port_and_own_address_only() {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(async {
                     let door = tokio::net::TcpListener::from_std(door)?;
-                    tokio::select! {
-                        () = Arc::clone(&relay).serve(Door::Service, door) => {}
-                        _stop = stopped => {}
-                    }
+                    relay.open(Door::Service, door);
+                    let _stop = stopped.await;
                     relay.close(Duration::from_secs(2)).await;
                     Ok(())
                 })
