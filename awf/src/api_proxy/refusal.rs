@@ -116,7 +116,7 @@ impl Refusal {
         let reason = failure.to_string();
         let (rule, layer) = match failure {
             Failure::Denied(_) => ("proxy-denied", Layer::Proxy),
-            Failure::Inward(_) => ("inward-address", Layer::Guard),
+            Failure::Inward(_) => ("inward-address", Layer::Proxy),
             Failure::Unresolved(_)
             | Failure::NoWay(_)
             | Failure::Unreachable(_)

@@ -1,15 +1,14 @@
 //! `egress.jsonl`: written by one thread, fed by all.
 //!
 //! Takes records, gives lines, and keeps what the end of the run needs: counts by verdict and the denied destinations.
-//! Must never: make an attempt wait. When the disk is full, or the queue for a record that must not wait, the record is lost and
-//! counted.
+//! Must never: make an attempt wait. When the disk is full, or the queue is, the record is lost and counted.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -24,8 +23,11 @@ use super::record::{self, Layer, Record, Verdict};
 use super::redact::Redactor;
 use super::summary::{Attempts, Lost, Summary};
 
-/// Records that may wait for the disk. At some 500 bytes each it bounds the memory of a flood to 4 MiB.
+/// Records that may wait for the disk: at 1 KiB each, with all ancestors, 8 MiB.
 const QUEUE: usize = 8192;
+/// Records among them that are kept free of refusals of the kernel, which wait elsewhere: a flood of them must not push out the
+/// end of a connection.
+const RESERVED: usize = QUEUE / 4;
 /// Nanoseconds of a second.
 const SECOND_NS: i64 = 1_000_000_000;
 /// Denied destinations kept for the report. A longer list helps nobody; the file has them all.
@@ -43,6 +45,8 @@ pub struct Journal {
     queue: Mutex<Option<SyncSender<Record>>>,
     writer: Mutex<Option<JoinHandle<Writer>>>,
     tally: Mutex<Tally>,
+    /// Records in the queue.
+    waiting: Arc<AtomicUsize>,
     lost: Arc<AtomicU64>,
     stray: AtomicU64,
     /// The kernel's time since when attempts are the command's; before, they are the probe's.
@@ -105,11 +109,12 @@ impl Journal {
             .open(file)
             .with_context(|| format!("open the record {}", file.display()))?;
         let (queue, records) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
+        let (lost, waiting) = (Arc::<AtomicU64>::default(), Arc::<AtomicUsize>::default());
         let writer = Writer {
             file: BufWriter::new(file),
             redactor: keeping.redactor,
             seal: keeping.seal,
+            waiting: Arc::clone(&waiting),
             lost: Arc::clone(&lost),
         };
         let writer = thread::Builder::new()
@@ -124,6 +129,7 @@ impl Journal {
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
             tally: Mutex::default(),
+            waiting,
             lost,
             stray: AtomicU64::new(0),
             since: AtomicU64::new(u64::MAX),
@@ -160,27 +166,27 @@ impl Journal {
         self.covers(self.clock.kernel_ns())
     }
 
-    /// Queues a record at once: an attempt waits. Without room the record is lost.
+    /// Queues a record. Without room it is lost.
     pub fn write(&self, record: Record) {
-        self.queue(record, |queue, record| queue.try_send(record).is_ok());
-    }
-
-    /// Queues a record as soon as there is room, for a thread that no attempt waits for.
-    pub fn write_patiently(&self, record: Record) {
-        self.queue(record, |queue, record| queue.send(record).is_ok());
-    }
-
-    fn queue(&self, record: Record, send: impl FnOnce(&SyncSender<Record>, Record) -> bool) {
         let record = Record { step: self.step.clone(), ..record };
         if let Ok(mut tally) = self.tally.lock() {
             tally.add(&record);
         }
         let count = record.count;
-        // A copy: who waits must not hold up the others.
-        let queue = self.queue.lock().ok().and_then(|queue| queue.clone());
-        if !queue.is_some_and(|queue| send(&queue, record)) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let is_queued = self
+            .queue
+            .lock()
+            .is_ok_and(|queue| queue.as_ref().is_some_and(|queue| queue.try_send(record).is_ok()));
+        if !is_queued {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.lost.fetch_add(count, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a record that can wait may be queued now. A part of the queue is for those that cannot.
+    pub fn has_room(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) < QUEUE - RESERVED
     }
 
     /// Says since when nobody can know that the record is complete.
@@ -271,6 +277,7 @@ struct Writer {
     file: BufWriter<File>,
     redactor: Redactor,
     seal: Option<(Chain, Option<SigningKey>)>,
+    waiting: Arc<AtomicUsize>,
     lost: Arc<AtomicU64>,
 }
 
@@ -280,6 +287,7 @@ impl Writer {
         while let Ok(record) = records.recv() {
             let mut next = Some(record);
             while let Some(record) = next {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
                 if self.write(record.to_line()).is_err() {
                     self.lost.fetch_add(record.count, Ordering::Relaxed);
                 }

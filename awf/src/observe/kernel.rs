@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use awf_common::decide::Reason;
@@ -26,8 +27,11 @@ use crate::policy::Services;
 
 /// How long to wait before repeats are told, milliseconds.
 const PERIOD: u16 = 1000;
-/// Refusals that may wait to be recorded: at 112 bytes each 14 MiB, enough for a scan of all ports of an address.
+/// Refusals that may wait to be recorded: enough for a scan of all ports of an address. At 112 bytes each, and as much again while
+/// the queue grows, 28 MiB.
 const WAITING: usize = 1 << 17;
+/// How long the file is waited for before the ring buffer is looked at again.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Records made before the ring buffer is looked at again: a fraction of a millisecond, in which it cannot fill.
 const AT_ONCE: usize = 32;
 
@@ -113,8 +117,16 @@ fn read(mut ring: RingBuf<MapData>, journal: &Journal, known: &Known, stop: &Own
             }
             stopping |= woken == Woken::Stop;
         }
-        for repeated in waiting.drain(..waiting.len().min(AT_ONCE)) {
-            journal.write_patiently(to_record(&repeated, journal, known));
+        let mut room = AT_ONCE;
+        while room > 0
+            && journal.has_room()
+            && let Some(repeated) = waiting.pop_front()
+        {
+            journal.write(to_record(&repeated, journal, known));
+            room -= 1;
+        }
+        if room == AT_ONCE && !waiting.is_empty() {
+            thread::sleep(PAUSE);
         }
     }
 }

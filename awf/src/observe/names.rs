@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use awf_common::decide::Transport;
-use awf_common::event::{AskerEnd, Origin};
+use awf_common::event::{AskerEnd, IdentityKey, Origin, Process};
 use aya::maps::{HashMap, MapData};
 
 use super::journal::Journal;
@@ -28,7 +28,8 @@ pub struct Recorder {
     policy: Arc<Policy>,
     journal: Arc<Journal>,
     askers: Askers,
-    seen: Mutex<HashSet<Box<str>>>,
+    /// By process: one that asks first must not hide those that ask later.
+    seen: Mutex<HashSet<(IdentityKey, Box<str>)>>,
 }
 
 impl Recorder {
@@ -66,14 +67,15 @@ impl Recorder {
             return;
         }
         let decision = by_tls;
+        let asker = asked.client.and_then(|client| self.asker(client));
+        let who = asker.map_or(Process::NOBODY, |asker| asker.process).key();
         if let Ok(mut seen) = self.seen.lock()
             && seen.len() < REMEMBERED
-            && !seen.insert(asked.name.into())
+            && !seen.insert((who, asked.name.into()))
         {
             return;
         }
         let time = self.journal.clock().of_now();
-        let asker = asked.client.and_then(|client| self.asker(client));
         let process = asker.map(|asker| self.journal.processes().describe(&asker.process));
         self.journal.write(Record {
             verdict: if decision.allow { Verdict::Allow } else { Verdict::Deny },

@@ -6,13 +6,17 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use awf_common::event::{Above, Identity, IdentityKey, Process};
 use aya::maps::MapData;
 use ring::digest::{Context, SHA256};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 use super::digest::hexadecimal;
 use super::record::{Ancestor, ProcessInfo};
@@ -25,18 +29,26 @@ const TICK_NS: u64 = 10_000_000;
 /// Processes above one that procfs is asked for.
 const ANCESTORS: usize = awf_common::limits::ANCESTORS;
 
+/// Bytes of the largest executable that is digested. The command chooses what it executes: a sparse file of terabytes must hold
+/// nothing up.
+const LARGEST: u64 = 1 << 29;
+/// Bytes that are read in a run before no further executable is digested.
+const DIGESTED: u64 = 1 << 33;
+/// Seconds a file must be unchanged for its digest to be remembered: one that changes twice in a tick of the clock looks the same.
+const SETTLED: i64 = 2;
+
 /// What can be told of processes.
 #[derive(Default)]
 pub struct Processes {
     identities: Option<Identities>,
-    /// Digests of executables by device, inode, size and time of change; `None` if nobody asked for them.
-    digests: Option<Mutex<HashMap<[i64; 4], String>>>,
+    /// `None` if nobody asked for them.
+    digests: Option<Digests>,
 }
 
 impl Processes {
     /// With what the programs remember, and whether executables are to be digested.
     pub fn new(identities: Option<Identities>, digest: bool) -> Self {
-        Self { identities, digests: digest.then(Mutex::default) }
+        Self { identities, digests: digest.then(Digests::default) }
     }
 
     /// Describes the process behind an attempt.
@@ -53,26 +65,34 @@ impl Processes {
         let known = self.identities.as_ref().and_then(|known| known.get(&process.key(), 0).ok());
         let info = match known.and_then(|identity| told(&identity)) {
             Some((exe, ancestors)) => ProcessInfo { exe: Some(exe), ..with(ancestors, info) },
-            None if is_it(process) => {
-                ProcessInfo { exe: executable(process.pid), ..with(above(process.pid), info) }
-            }
+            None if is_it(process) => ProcessInfo {
+                exe: executable(process.pid),
+                identity: Some("procfs".to_owned()),
+                ..with(above(process.pid), info)
+            },
             None => info,
         };
-        let exe_sha256 = self.digest(process.pid).filter(|_digest| is_it(process));
-        ProcessInfo { exe_sha256, ..info }
+        // It may execute something else by now.
+        let is_still = |exe: &String| {
+            let now = executable(process.pid);
+            now.is_some_and(|now| now.ends_with(exe.trim_start_matches('…'))) && is_it(process)
+        };
+        let digest = |exe| self.digest(process.pid).filter(|_digest| is_still(exe));
+        ProcessInfo { exe_sha256: info.exe.as_ref().and_then(digest), ..info }
     }
 
-    /// Describes a process that is stopped in a system call, of which procfs therefore tells the truth.
-    pub fn describe_stopped(&self, pid: u32) -> ProcessInfo {
-        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
-        let uid = read("status").and_then(|status| {
-            let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    /// Describes the process of a task that is stopped in a system call, of which procfs therefore tells the truth.
+    pub fn describe_stopped(&self, task: u32) -> ProcessInfo {
+        let status = fs::read_to_string(format!("/proc/{task}/status")).unwrap_or_default();
+        let number = |label: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(label))?;
             line.split_whitespace().next()?.parse().ok()
-        });
+        };
+        let pid = number("Tgid:").unwrap_or(task);
         let info = ProcessInfo {
             pid: Some(pid),
-            uid,
-            comm: comm(pid),
+            uid: number("Uid:"),
+            comm: comm(task),
             exe: executable(pid),
             exe_sha256: self.digest(pid),
             ..ProcessInfo::default()
@@ -83,19 +103,51 @@ impl Processes {
     /// SHA-256 of a process's executable.
     fn digest(&self, pid: u32) -> Option<String> {
         let digests = self.digests.as_ref()?;
-        let mut file = File::open(format!("/proc/{pid}/exe")).ok()?;
+        let file = File::open(format!("/proc/{pid}/exe")).ok()?;
+        without_holding_others_up(|| digests.of(file))
+    }
+}
+
+/// Digests of executables.
+#[derive(Default)]
+struct Digests {
+    /// By device, inode, size and time of change in seconds and nanoseconds.
+    known: Mutex<HashMap<[i64; 5], String>>,
+    /// Bytes read for them.
+    read: AtomicU64,
+}
+
+impl Digests {
+    fn of(&self, file: File) -> Option<String> {
         let facts = file.metadata().ok()?;
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let key = [number(facts.dev()), number(facts.ino()), number(facts.size()), facts.ctime()];
-        let known = digests.lock().ok()?.get(&key).cloned();
-        if known.is_some() {
-            return known;
+        let (inode, size) = (number(facts.ino()), number(facts.size()));
+        let key = [number(facts.dev()), inode, size, facts.ctime(), facts.ctime_nsec()];
+        if let Some(known) = self.known.lock().ok()?.get(&key) {
+            return Some(known.clone());
+        }
+        if facts.size() > LARGEST || self.read.fetch_add(facts.size(), Ordering::Relaxed) > DIGESTED
+        {
+            return None;
         }
         let mut digest = Digest(Context::new(&SHA256));
-        io::copy(&mut file, &mut digest).ok()?;
+        io::copy(&mut file.take(facts.size()), &mut digest).ok()?;
         let digest = hexadecimal(digest.0.finish().as_ref());
-        digests.lock().ok()?.insert(key, digest.clone());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+        if number(now) - facts.ctime() > SETTLED {
+            self.known.lock().ok()?.insert(key, digest.clone());
+        }
         Some(digest)
+    }
+}
+
+/// Reading a large file takes time. Where that is a thread of the runtime, another one takes over its other work.
+fn without_holding_others_up<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current() {
+        Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
+            block_in_place(work)
+        }
+        _ => work(),
     }
 }
 

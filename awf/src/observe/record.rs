@@ -105,7 +105,11 @@ pub struct ProcessInfo {
     /// Path of the executable, as the command sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
-    /// SHA-256 of the executable, if asked for: hexadecimal.
+    /// `procfs` if the kernel could not tell executable and ancestors, so that they were looked up after the attempt: by then, the
+    /// process may have executed something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// SHA-256 of the executable, if asked for and it was still running: hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe_sha256: Option<String>,
     /// Who started it: its parent first, up to the first process of the sandbox or [`awf_common::limits::ANCESTORS`].

@@ -176,7 +176,7 @@ impl Ending {
     pub(super) fn failed(decision: &Decision, failure: &Failure) -> Self {
         let (verdict, layer, rule) = match failure {
             Failure::Denied(_) => (Verdict::Deny, Layer::Proxy, "proxy-denied"),
-            Failure::Inward(_) => (Verdict::Deny, Layer::Guard, "inward-address"),
+            Failure::Inward(_) => (Verdict::Deny, Layer::Proxy, "inward-address"),
             Failure::Unresolved(_)
             | Failure::NoWay(_)
             | Failure::Unreachable(_)

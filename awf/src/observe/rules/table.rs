@@ -328,12 +328,10 @@ pub static RULES: &[Rule] = &[
     ),
     rule(
         &["model-unpriced"],
-        "the model has no price",
+        "the model has no price in apiProxy.defaultAiCreditsPricing",
         Notable,
         MODELS,
-        flag(
-            "let the client ask another model, or give this one a price (apiProxy.defaultAiCreditsPricing)",
-        ),
+        flag("let the client ask another model, or give this one a price"),
     ),
     // What was not refused.
     rule(
