@@ -14,7 +14,7 @@ use hyper::Request;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::api_proxy::Way;
 use crate::api_proxy::way::Connector;
@@ -27,6 +27,8 @@ use crate::relay::Tag;
 
 /// How long a collector may take for one request, as in the original.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long Squid, which is ended next, has to write the last connection down: it does so after that is closed.
+const WRITING_DOWN: Duration = Duration::from_millis(100);
 /// How long all of them may take: the caller waits for the end of the run.
 const PATIENCE_FOR_ALL: Duration = Duration::from_mins(1);
 
@@ -54,6 +56,7 @@ impl Sender {
     pub(super) async fn send(&self) {
         let host = &self.export.host;
         let sending = timeout(PATIENCE_FOR_ALL, self.send_all()).await;
+        sleep(WRITING_DOWN).await;
         match sending.unwrap_or_else(|_elapsed| bail_late()) {
             Ok(requests) => tracing::info!("Record sent to {host} in {requests} requests"),
             Err(error) => tracing::warn!(

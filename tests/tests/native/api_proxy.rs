@@ -146,5 +146,8 @@ fn a_model_is_found_counted_and_refused_when_the_budget_is_used_up() {
         of_service(&outcome).iter().filter_map(|record| record["rule"].as_str()).collect();
     let expected = ["model-unpriced", "allow-api-proxy", "allow-api-proxy", "budget-runs"];
     assert_eq!(rules, expected, "{outcome:#?}");
-    assert!(outcome.stderr.contains("1 request refused: apiProxy.maxTurns"), "{outcome:#?}");
+    assert!(
+        outcome.stderr.contains("1 request refused: the budget apiProxy.maxTurns"),
+        "{outcome:#?}"
+    );
 }

@@ -165,3 +165,18 @@ fn executables_are_digested_where_that_is_asked_for() {
     let digest = record["exe_sha256"].as_str().expect("a digest");
     assert!(outcome.stdout.contains(digest), "{outcome:#?}");
 }
+
+/// Connected, as far as their process knows, and gone with it before anybody accepts.
+#[test]
+fn connections_of_the_last_moment_are_on_record() {
+    let line = "exec python3 -c \"
+import os, socket
+kept = []
+for _ in range(400):
+    s = socket.socket(); s.connect(('203.0.113.66', 443)); kept.append(s)
+os._exit(0)\"";
+    let outcome = Run::allowing("example.com").run(line).succeeded();
+    let records = outcome.records_where(|record| record["protocol"] == "tcp");
+    assert_eq!(records.len(), 400, "{:#?}", outcome.summary);
+    assert!(records.iter().all(|record| record["verdict"] == "deny"), "{records:#?}");
+}

@@ -92,7 +92,7 @@ fn every_reader_understands_what_a_run_leaves() {
         (&["logs", "export", "--format", "ocsf"], "203.0.113.66"),
         (&["logs", "export", "--format", "sarif"], "denied.example.net"),
         (&["logs", "export", "--format", "prometheus"], "awf_attempts_total"),
-        (&["why"], "udp"),
+        (&["why"], "Denied"),
         (&["report"], "denied.example.net"),
     ] {
         let text = said(&[words, &["--source", &logs]].concat());
