@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use awf_tests::{Run, attempts, unconfined};
+use awf_tests::{Run, Scratch, attempts, unconfined};
 use serde_json::Value;
 
 /// Processes of the crowd.
@@ -164,6 +164,24 @@ fn executables_are_digested_where_that_is_asked_for() {
     };
     let digest = record["exe_sha256"].as_str().expect("a digest");
     assert!(outcome.stdout.contains(digest), "{outcome:#?}");
+}
+
+/// A file of a terabyte of nothing executes as well as the program at its beginning.
+#[test]
+fn an_executable_without_end_holds_nothing_up() {
+    let scratch = Scratch::new("endless");
+    let line = "cp \"$(command -v curl)\" endless && truncate -s 1T endless; \
+                for i in 1 2 3; do ./endless -sS -m 5 https://denied.example.net/; done; \
+                curl -sS https://denied.example.net/; ls -l endless";
+    let run = Run::allowing("example.com").flag("--record-exe-hash").in_directory(scratch.path());
+    let outcome = run.run(line).succeeded();
+    assert!(outcome.stdout.contains("1099511627776"), "positive control: {outcome:#?}");
+    let denied = outcome.records_where(|record| record["rule"] == "deny-default");
+    assert_eq!(denied.len(), 4, "{outcome:#?}");
+    for record in denied {
+        let is_endless = record["exe"].as_str().expect("an executable").ends_with("/endless");
+        assert_eq!(record["exe_sha256"].is_null(), is_endless, "{record}");
+    }
 }
 
 /// Connected, as far as their process knows, and gone with it before anybody accepts.
