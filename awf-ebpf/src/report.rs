@@ -1,12 +1,14 @@
 //! Counting, and recording refusals. Never changes a verdict: a full ring is counted, not waited for.
 #![expect(unsafe_code, reason = "kernel helpers")]
 
+use core::mem::MaybeUninit;
+
 use awf_common::decide::Reason;
 use awf_common::event::{Counter, Hook, Process, Refusal};
-use aya_ebpf::helpers::generated::bpf_set_retval;
+use awf_common::limits::COMM_LEN;
+use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_set_retval};
 use aya_ebpf::helpers::{
-    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
-    bpf_get_current_uid_gid, bpf_ktime_get_ns,
+    bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_ns,
 };
 
 use crate::maps::{COUNTS, REFUSALS};
@@ -55,11 +57,23 @@ pub(crate) fn caller() -> Process {
     Process {
         pid: (bpf_get_current_pid_tgid() >> 32) as u32,
         uid: bpf_get_current_uid_gid() as u32,
-        comm: bpf_get_current_comm().unwrap_or_default(),
+        comm: name(),
         birth_ns,
         executions,
         padding: 0,
     }
+}
+
+/// The calling task's name. Not by aya's function, which sets the bytes to zero first by a call: before 6.13 or so the verifier
+/// allows a program that calls any function 32 bytes of stack less.
+#[inline(always)]
+fn name() -> [u8; COMM_LEN] {
+    let mut name = MaybeUninit::<[u8; COMM_LEN]>::uninit();
+    #[expect(clippy::cast_possible_truncation, reason = "it is 16")]
+    // SAFETY: there is room for so many bytes.
+    let _zeroed = unsafe { bpf_get_current_comm(name.as_mut_ptr().cast(), COMM_LEN as u32) } != 0;
+    // SAFETY: the helper writes all bytes, zeros if it fails (`kernel/bpf/helpers.c`).
+    unsafe { name.assume_init() }
 }
 
 /// The calling task as far as the setsockopt hook may ask: before 6.1 the kernel does not tell it.
