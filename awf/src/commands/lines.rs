@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use serde::Deserialize;
 
-use super::source::Source;
+use super::source::{Source, resolved};
 use crate::observe::chain::Signature;
 use crate::observe::record::{Event, Record};
 use crate::observe::summary::Summary;
@@ -61,7 +61,7 @@ pub fn locate(said: Option<&str>) -> Result<PathBuf> {
         let name = path.file_name().unwrap_or_default();
         path.is_file() && name != "access.log" && name != "audit.jsonl"
     });
-    named.map_or_else(|| Ok(Source::find(said)?.record()), |path| Ok(path.to_owned()))
+    named.map_or_else(|| Ok(Source::find(said)?.record()), |path| Ok(resolved(path)))
 }
 
 /// Reads lines, as they stand in the file, into `line`; false at the end. What is longer than [`LONGEST`] is cut into several.

@@ -9,6 +9,7 @@ pub mod kill;
 pub mod learn;
 pub mod lines;
 pub mod logs;
+mod plain;
 pub mod ps;
 pub mod report;
 pub mod shown;

@@ -99,7 +99,7 @@ fn age(began: &str, now: Timestamp) -> i64 {
 
 /// What its record says so far.
 fn attempts(live: &Live) -> Option<Attempts> {
-    let file = source::open(&live.record()).ok()?;
+    let file = source::open(&source::record_of(live)).ok()?;
     let mut counts = Attempts::default();
     let count = |_number, line| {
         // Other runs may have used the same file.

@@ -1,17 +1,22 @@
 //! Where logs and records are found: runs that go on, `$AWF_LOGS_DIR`, and what earlier runs left among temporary files, in
 //! this order.
 //!
-//! Takes what the user said and the caller's environment, gives [`Source`]s. Must never: be led by what another user put
-//! into a directory that all may write to; what the user names, though, is taken as it is.
+//! Takes what the user said and the caller's environment, gives [`Source`]s. Must never: be led by what another user or the
+//! agent, which may be the same user, put into a directory that all may write to; what the user names, though, is taken as
+//! it is.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
 
+use super::plain;
+pub use super::plain::{open, resolved};
 use crate::host::Caller;
 use crate::observe::record::FILE as RECORD;
+use crate::session::kept;
 use crate::session::live::{self, Live};
 use crate::session::run_dir::RUNS;
 
@@ -22,6 +27,8 @@ const MANIFEST: &str = "policy-manifest.json";
 const LOGS_LEFT: &str = "squid-logs-";
 /// The same for audit files.
 const AUDIT_LEFT: &str = "awf-audit-";
+/// Milliseconds by which the clock may have gone back since a run left its logs.
+const TOLERANCE: u64 = 60_000;
 
 /// A directory with the logs of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,17 +72,26 @@ impl Source {
 
     /// The record of every attempt.
     pub fn record(&self) -> PathBuf {
-        self.logs.join(RECORD)
+        self.file(RECORD)
     }
 
     /// Squid's log for people.
     pub fn access(&self) -> PathBuf {
-        self.logs.join(ACCESS)
+        self.file(ACCESS)
     }
 
     /// Squid's log for programs.
     pub fn audit(&self) -> PathBuf {
-        self.logs.join(AUDIT)
+        self.file(AUDIT)
+    }
+
+    /// Where the user said where to look, links lead where they lead.
+    fn file(&self, name: &str) -> PathBuf {
+        let path = self.logs.join(name);
+        match self.found {
+            Found::Named | Found::Variable => resolved(&path),
+            Found::Running(_) | Found::Preserved => path,
+        }
     }
 
     /// The manifest of the policy, if it can be found.
@@ -86,40 +102,48 @@ impl Source {
         };
         let variable =
             Caller::inspect().ok().and_then(|caller| caller.env.get("AWF_AUDIT_DIR").cloned());
-        self.manifest_among(live.map(|live| live.audit), variable.map(PathBuf::from))
+        let live = live.map(|live| resolved(&live.audit));
+        self.manifest_among(live, variable.map(|path| resolved(Path::new(path.as_str()))))
     }
 
     fn manifest_among(&self, live: Option<PathBuf>, variable: Option<PathBuf>) -> Option<PathBuf> {
-        let name = self.logs.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let sibling = name.strip_prefix(LOGS_LEFT).map(|number| format!("{AUDIT_LEFT}{number}"));
-        let beside = [
-            Some(self.logs.join("../audit")),
-            Some(self.logs.join("audit")),
-            sibling.map(|it| self.logs.with_file_name(it)),
-        ];
         // Logs and manifest are of one run, so of one owner: a stranger's manifest would explain them wrongly.
-        let owner = owner_of(&self.logs);
-        let beside = beside
-            .into_iter()
-            .flatten()
-            .filter(|path| owner_of(path).is_some_and(|other| other == 0 || Some(other) == owner));
-        let candidates = live.into_iter().chain([self.logs.clone()]).chain(beside).chain(variable);
-        candidates.map(|directory| directory.join(MANIFEST)).find(|path| path.is_file())
+        let owner = fs::metadata(&self.logs).ok().map(|facts| facts.uid());
+        let of_run = |directory: &PathBuf| {
+            let facts = fs::symlink_metadata(directory).ok().filter(fs::Metadata::is_dir);
+            let facts = facts.filter(|it| it.uid() == 0 || Some(it.uid()) == owner);
+            facts.is_some_and(|it| plain::is_plain(&directory.join(MANIFEST), &[0, it.uid()]))
+        };
+        let named = |directory: PathBuf| resolved(&directory.join(MANIFEST));
+        let found = live.map(|directory| directory.join(MANIFEST)).filter(|path| path.is_file());
+        let found = found.or_else(|| Some(self.file(MANIFEST)).filter(|path| path.is_file()));
+        let found = found.or_else(|| {
+            let beside = self.beside().into_iter().filter(of_run);
+            beside.map(|directory| directory.join(MANIFEST)).next()
+        });
+        found.or_else(|| variable.map(named).filter(|path| path.is_file()))
+    }
+
+    /// Where a run leaves its manifest, if nobody chose the place.
+    fn beside(&self) -> Vec<PathBuf> {
+        let name = self.logs.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let within = self.logs.join("audit");
+        // Among temporary files, `audit` is anybody's.
+        if let Some(number) = name.strip_prefix(LOGS_LEFT) {
+            let sibling = self.logs.with_file_name(format!("{AUDIT_LEFT}{number}"));
+            // Both of one run, or both of a run that left no marks.
+            let of_run = kept::run_of(&sibling) == kept::run_of(&self.logs);
+            return [within].into_iter().chain(of_run.then_some(sibling)).collect();
+        }
+        let above = self.logs.join("..");
+        let is_open = fs::metadata(&above).is_ok_and(|facts| facts.mode() & 0o002 != 0);
+        (!is_open).then(|| above.join("audit")).into_iter().chain([within]).collect()
     }
 }
 
-/// Opens a file of a source for reading. Anything that is no plain file could let the reader wait for ever.
-pub fn open(path: &Path) -> Result<File> {
-    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = opened.with_context(|| format!("open {}", path.display()))?;
-    if !file.metadata().is_ok_and(|facts| facts.is_file()) {
-        bail!("{} is not a plain file", path.display());
-    }
-    Ok(file)
-}
-
-fn owner_of(path: &Path) -> Option<u32> {
-    fs::metadata(path).ok().map(|facts| facts.uid())
+/// The record of a run that goes on. The directory may be a link of the user's choice; the record may not be one.
+pub fn record_of(live: &Live) -> PathBuf {
+    resolved(&live.logs).join(RECORD)
 }
 
 /// Where to look.
@@ -134,6 +158,8 @@ struct Search {
     trusted: [u32; 3],
     /// The caller, whose own runs come first.
     uid: u32,
+    /// Tells which run left a directory.
+    run_of: fn(&Path) -> Option<String>,
 }
 
 impl Search {
@@ -149,6 +175,7 @@ impl Search {
             tmp: directory("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp")),
             trusted: [0, caller.euid, caller.uid],
             uid: caller.uid,
+            run_of: kept::run_of,
         })
     }
 
@@ -167,7 +194,7 @@ impl Search {
         // In this order, and no further than needed: what is not used need not be warned of.
         let own = self.running().into_iter().find(|(own, _source)| *own);
         let found = own.map(|(_own, source)| source).or_else(|| self.named_by_variable());
-        let found = found.or_else(|| self.preserved().into_iter().next());
+        let found = found.or_else(|| self.preserved().into_iter().next().map(|left| left.source));
         found.context(
             "No log sources found. Run a command with awf first, or name the logs with --source",
         )
@@ -176,7 +203,8 @@ impl Search {
     fn all(&self) -> Vec<Source> {
         let mut sources: Vec<Source> = Vec::new();
         let running = self.running().into_iter().map(|(_own, source)| source);
-        for source in running.chain(self.named_by_variable()).chain(self.preserved()) {
+        let preserved = self.preserved().into_iter().map(|left| left.source);
+        for source in running.chain(self.named_by_variable()).chain(preserved) {
             let place = source.logs.canonicalize().ok();
             if !sources.iter().any(|known| known.logs.canonicalize().ok() == place) {
                 sources.push(source);
@@ -194,7 +222,7 @@ impl Search {
             let directory =
                 if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
             return match within(directory) {
-                Some(logs) => Ok(Source { logs, found: Found::Named }),
+                Some(logs) => Ok(Source { logs: resolved(&logs), found: Found::Named }),
                 None => {
                     bail!("{} holds no {ACCESS}, no {AUDIT} and no {RECORD}", directory.display())
                 }
@@ -210,10 +238,13 @@ impl Search {
             return Ok(source);
         }
         let left = format!("{LOGS_LEFT}{}", number_of(said).unwrap_or_default());
-        let preserved = self.preserved();
-        preserved
-            .into_iter()
-            .find(|source| source.logs.ends_with(&left))
+        let mut preserved = self.preserved();
+        let of_run = |left: &Left| left.run.as_deref() == Some(said);
+        let place = preserved.iter().position(of_run);
+        let place =
+            place.or_else(|| preserved.iter().position(|it| it.source.logs.ends_with(&left)));
+        place
+            .map(|place| preserved.swap_remove(place).source)
             .with_context(|| format!("Log source not found: {said} is no file, directory or run"))
     }
 
@@ -229,47 +260,81 @@ impl Search {
         let is_own = |live: &Live| self.uid == 0 || live.uid == self.uid;
         seen.runs.sort_by_key(|live| !is_own(live));
         let sources = seen.runs.into_iter().filter_map(|live| {
-            if within(&live.logs).as_ref() != Some(&live.logs) {
+            let logs = resolved(&live.logs);
+            if !plain::holds(&logs, &[ACCESS, AUDIT, RECORD], None) {
                 tracing::warn!("Run {} goes on, but its logs cannot be read", live.id);
                 return None;
             }
             let own = is_own(&live);
-            Some((own, Source { logs: live.logs, found: Found::Running(live.id) }))
+            Some((own, Source { logs, found: Found::Running(live.id) }))
         });
         sources.collect()
     }
 
     fn named_by_variable(&self) -> Option<Source> {
         let logs = self.variable.as_deref().and_then(within)?;
-        Some(Source { logs, found: Found::Variable })
+        Some(Source { logs: resolved(&logs), found: Found::Variable })
     }
 
-    /// What runs left among temporary files, the newest first.
-    fn preserved(&self) -> Vec<Source> {
-        let mut found: Vec<(u64, PathBuf)> = Vec::new();
-        let mut foreign = 0_u32;
+    /// What runs left among temporary files, the newest first; what may be somebody else's comes after what surely is not.
+    fn preserved(&self) -> Vec<Left> {
+        let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(u64::MAX);
+        let mut found: Vec<Left> = Vec::new();
+        let (mut foreign, mut odd) = (0_u32, 0_u32);
         for entry in fs::read_dir(&self.tmp).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let digits = name.to_str().and_then(|name| name.strip_prefix(LOGS_LEFT));
             let Some(number) = digits.and_then(|digits| digits.parse().ok()) else { continue };
             // Of the entry itself: a link there leads wherever its owner likes.
             let Some(facts) = entry.metadata().ok().filter(fs::Metadata::is_dir) else { continue };
+            let logs = entry.path();
             if !self.trusted.contains(&facts.uid()) {
                 foreign += 1;
-            } else if within(&entry.path()).as_ref() == Some(&entry.path()) {
-                found.push((number, entry.path()));
+            } else if within(&logs).as_ref() == Some(&logs) {
+                let run = (self.run_of)(&logs);
+                // The number is the time of a run's begin: of two, the later one is read.
+                let is_to_come = run.is_none() && number > now.saturating_add(TOLERANCE);
+                let is_plain = plain::holds(&logs, &[ACCESS, AUDIT, RECORD], Some(&self.trusted));
+                if is_plain && !is_to_come {
+                    found.push(Left {
+                        run,
+                        number,
+                        source: Source { logs, found: Found::Preserved },
+                    });
+                } else {
+                    odd += 1;
+                }
             }
         }
+        self.tell_left_alone(foreign, odd);
+        let order = |left: &Left| (left.run.is_some(), left.number);
+        found.sort_by_key(|left| std::cmp::Reverse(order(left)));
+        found
+    }
+
+    fn tell_left_alone(&self, foreign: u32, odd: u32) {
+        let tmp = self.tmp.display();
         if foreign > 0 {
             tracing::warn!(
-                "Left alone, as they belong to other users: {foreign} directories of logs in {}; --source reads one",
-                self.tmp.display()
+                "Left alone, as they belong to other users: {foreign} directories of logs in {tmp}; --source reads one"
             );
         }
-        found.sort_by(|one, other| other.cmp(one));
-        let source = |(_number, logs)| Source { logs, found: Found::Preserved };
-        found.into_iter().map(source).collect()
+        if odd > 0 {
+            tracing::warn!(
+                "Left alone, as no run leaves links, foreign files or a time to come: {odd} directories of logs in {tmp}; \
+                 --source reads one"
+            );
+        }
     }
+}
+
+/// What a run left among temporary files.
+struct Left {
+    /// The run, if the directory has its mark.
+    run: Option<String>,
+    /// Of its name.
+    number: u64,
+    source: Source,
 }
 
 /// The directory with logs: this one, or the one that runs make below.
@@ -319,6 +384,7 @@ mod tests {
             tmp: root.join("tmp"),
             trusted: [uid; 3],
             uid,
+            run_of: |_directory| None,
         }
     }
 
@@ -383,6 +449,55 @@ mod tests {
         let root = place("link", &["elsewhere/access.log", "tmp/.keep"]);
         std::os::unix::fs::symlink(root.join("elsewhere"), root.join("tmp/squid-logs-1")).unwrap();
         assert!(search(&root).all().is_empty());
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn what_somebody_else_put_among_temporary_files_is_not_taken_for_the_newest() {
+        let root = place(
+            "planted",
+            &[
+                "tmp/squid-logs-18446744073709551615/egress.jsonl",
+                "tmp/squid-logs-7/audit.jsonl",
+                "tmp/squid-logs-6/egress.jsonl",
+                "tmp/squid-logs-5/egress.jsonl",
+                "tmp/squid-logs-4/egress.jsonl",
+                "secret",
+            ],
+        );
+        let logs = |number: &str| root.join("tmp").join(format!("squid-logs-{number}"));
+        std::os::unix::fs::symlink(root.join("secret"), logs("7").join("access.log")).unwrap();
+        fs::hard_link(root.join("secret"), logs("6").join("access.log")).unwrap();
+        let mut search = search(&root);
+        assert_eq!(search.find(None).unwrap().logs, logs("5"));
+        search.run_of =
+            |directory| directory.ends_with("squid-logs-4").then(|| "awf-3-ab12".to_owned());
+        assert_eq!(search.find(None).unwrap().logs, logs("4"), "only root can have marked it");
+        assert_eq!(search.find(Some("awf-3-ab12")).unwrap().logs, logs("4"));
+        assert_eq!(search.find(Some("awf-5-ab12")).unwrap().logs, logs("5"));
+        let source = search.find(logs("7").to_str()).unwrap();
+        assert_eq!(source.access(), root.join("secret"), "links of what is named are followed");
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_manifest_among_temporary_files_is_no_runs() {
+        let files = [
+            "tmp/squid-logs-1/access.log",
+            "tmp/audit/policy-manifest.json",
+            "tmp/own/access.log",
+            "tmp/squid-logs-2/access.log",
+            "tmp/awf-audit-2/other",
+        ];
+        let root = place("planted-manifest", &files);
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
+        fs::set_permissions(root.join("tmp"), open).unwrap();
+        let link = root.join("tmp/awf-audit-2/policy-manifest.json");
+        std::os::unix::fs::symlink(root.join(files[1]), link).unwrap();
+        for logs in ["tmp/squid-logs-1", "tmp/own", "tmp/squid-logs-2"] {
+            let source = Source { logs: root.join(logs), found: Found::Named };
+            assert_eq!(source.manifest_among(None, None), None, "{logs}");
+        }
         fs::remove_dir_all(&root).unwrap();
     }
 

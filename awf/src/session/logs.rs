@@ -15,6 +15,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::{Gid, Uid, chown};
 use serde::{Deserialize, Serialize};
 
+use super::kept;
 use crate::observe::audit::{self, Audit};
 use crate::observe::record;
 use crate::plan::Plan;
@@ -129,8 +130,14 @@ impl Leaving {
             if chosen || !directory.exists() {
                 continue;
             }
+            let held = kept::Leaving::hold(directory);
             match keep(directory, &paths.tmp, name, number) {
-                Ok(kept) => tracing::info!("{name} kept in {}", kept.display()),
+                Ok(place) => {
+                    if let Err(error) = held.and_then(|held| held.mark(&place, &paths.id)) {
+                        tracing::debug!("{} has no mark of this run: {error}", place.display());
+                    }
+                    tracing::info!("{name} kept in {}", place.display());
+                }
                 // The only copy stays where it is.
                 Err(error) => {
                     tracing::warn!("logs stay in {}: {error}", directory.display());

@@ -9,6 +9,7 @@ mod audit_mode;
 mod command;
 mod diagnostics;
 mod guard;
+pub mod kept;
 pub mod live;
 pub mod logs;
 mod otlp;

@@ -47,7 +47,7 @@ impl Sender {
     /// Before the run's first line is written.
     pub(super) fn new(export: &Export, way: Way, record: &Path) -> Result<Self> {
         let connector = Connector::new(way, export.authorities.clone());
-        let record = source::open(record)?;
+        let record = source::open(&source::resolved(record))?;
         let begin = record.metadata().context("look at the record")?.len();
         Ok(Self { export: export.clone(), connector, record, begin })
     }

@@ -120,7 +120,7 @@ const LIMITS: &[Limit] = &[
     Limit {
         what: "Finished logs of other runs below /tmp",
         is_observed: false,
-        why: "a command that runs as the same user may change them; name a directory that no run shares with `--proxy-logs-dir`",
+        why: "a command that runs as the same user may change them and, where the file system takes no mark of root's upon a run's directory (`security.awf.kept`), put newer ones beside them; name a directory that no run shares with `--proxy-logs-dir`",
     },
 ];
 

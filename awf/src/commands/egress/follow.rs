@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::printer::Printer;
+use crate::commands::source;
 use crate::commands::tail::{Pause, Tail};
 use crate::session::live;
 
@@ -77,7 +78,7 @@ impl Runs {
             followed.lives = false;
         }
         for run in seen.runs {
-            let begin = || Followed { tail: Some(Tail::new(run.record())), lives: true };
+            let begin = || Followed { tail: Some(Tail::new(source::record_of(&run))), lives: true };
             self.tails.entry(run.id.clone()).or_insert_with(begin).lives = true;
         }
         self.tails.retain(|_id, followed| followed.lives || followed.tail.is_some());
