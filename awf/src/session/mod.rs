@@ -11,6 +11,7 @@ mod diagnostics;
 mod guard;
 pub mod kept;
 pub mod live;
+pub(crate) mod locks;
 pub mod logs;
 mod otlp;
 mod service;

@@ -9,19 +9,23 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde::{Deserialize, Serialize};
 
 use super::live::Live;
+use super::locks;
 use super::logs::Leaving;
 use crate::enforce::cgroup;
 use crate::runtime::docker::Left;
 
 /// Where runs keep what must not survive a boot.
 pub const RUNS: &str = "/run/awf";
+/// How long a run waits for others that begin, of which each may collect what killed runs left.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Everything a run has to take down, in the order of taking down. Written before anything of it is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,15 +66,15 @@ impl RunDir {
         fs::set_permissions(runs, fs::Permissions::from_mode(0o755))
             .with_context(|| format!("open {} to readers", runs.display()))?;
         // One at a time: between the making of a directory and its lock it looks like an orphan.
-        let turnstile = lock_file(&runs.join(".lock"), FlockArg::LockExclusive)?;
+        let turnstile = locks::wait(&runs.join(".lock"), PATIENCE)?;
         collect_orphans(runs);
         DirBuilder::new()
             .mode(0o711)
             .create(path)
             .with_context(|| format!("make the run's directory {}", path.display()))?;
-        let lock = lock_file(&path.join("lock"), FlockArg::LockExclusiveNonblock)?;
-        let alive = lock_file(&path.join("alive"), FlockArg::LockExclusiveNonblock)?;
-        // Squid's user waits for it.
+        let lock = locks::take(&path.join("lock"))?;
+        let alive = locks::take(&path.join("alive"))?;
+        // Squid's user waits for it, and who may read it may lock it: not before it is locked.
         fs::set_permissions(path.join("alive"), fs::Permissions::from_mode(0o644))
             .context("open the sign of life to others")?;
         let run_dir = Self { path: path.to_owned(), owned, lock, alive };
@@ -175,7 +179,7 @@ fn collect_orphans(runs: &Path) {
         if !path.is_dir() {
             continue;
         }
-        let Ok(lock) = lock_file(&path.join("lock"), FlockArg::LockExclusiveNonblock) else {
+        let Ok(lock) = locks::take(&path.join("lock")) else {
             continue;
         };
         let errors = collect(&path);
@@ -207,18 +211,6 @@ fn collect(path: &Path) -> Vec<String> {
             path.display()
         )],
     }
-}
-
-fn lock_file(path: &Path, how: FlockArg) -> Result<Flock<File>> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .with_context(|| format!("open {}", path.display()))?;
-    Flock::lock(file, how)
-        .map_err(|(_file, errno)| errno)
-        .with_context(|| format!("lock {}", path.display()))
 }
 
 fn make_private(path: &Path) -> Result<()> {
