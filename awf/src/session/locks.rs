@@ -82,6 +82,20 @@ pub(crate) fn holder(path: &Path, kinds: &[&str]) -> Option<u32> {
     locks.lines().find_map(|line| holder_of(line, kinds, file))
 }
 
+/// Whether a process has a descriptor that holds the exclusive lock on this file (proc(5), fdinfo).
+pub(crate) fn has_descriptor(pid: u32, path: &Path) -> std::io::Result<bool> {
+    let Some(file) = place(path) else { return Ok(false) };
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // A descriptor may be closed meanwhile.
+        let Ok(facts) = fs::read_to_string(entry?.path()) else { continue };
+        let mut locks = facts.lines().filter_map(|line| line.strip_prefix("lock:"));
+        if locks.any(|line| holder_of(line, &["WRITE"], file).is_some()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What `/proc/locks` calls a file.
 type Place = (u64, u64, u64);
 
@@ -143,7 +157,9 @@ mod tests {
         take(&path).unwrap_err();
         drop(kept);
         let lock = wait(&path, Duration::ZERO).unwrap();
+        assert!(has_descriptor(std::process::id(), &path).unwrap());
         drop(lock);
+        assert!(!has_descriptor(std::process::id(), &path).unwrap());
         fs::remove_file(&path).unwrap();
     }
 }

@@ -6,6 +6,7 @@
 
 pub(super) mod holder;
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::cli::reading::KillArgs;
 use crate::exit::Exit;
 use crate::session::live::{self, Seen};
+use crate::session::locks;
 use crate::session::run_dir::RUNS;
 use crate::speech::{SUCCESS, waiting};
 use holder::holder;
@@ -109,6 +111,22 @@ impl<'a> Awf<'a> {
         }
         if first.uid != owner {
             bail!("process {} of user {} is not the awf of run {id}", first.pid, first.uid);
+        }
+        // The kernel notes who took a lock, which a child may keep: the id can have become another's since.
+        match locks::has_descriptor(first.pid, &run.join("alive")) {
+            Ok(true) => {}
+            Ok(false) => bail!(
+                "process {} does not hold the lock of run {id}, so it is not its awf; whoever does keeps a dead run's lock: \
+                 fuser {}/alive",
+                first.pid,
+                run.display()
+            ),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                bail!("run {id} is root's to end: sudo awf kill {id}")
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("look at the awf of run {id}"));
+            }
         }
         Ok(Self { run, id, process })
     }
@@ -236,6 +254,22 @@ mod tests {
         child.wait().unwrap();
         let error = Awf::hold(&run, "awf-1-ab12", 0).unwrap_err().to_string();
         assert!(error.contains("another pid namespace"), "{error}");
+        fs::remove_dir_all(run).unwrap();
+    }
+
+    #[test]
+    fn who_took_a_lock_and_left_it_to_a_child_gets_no_signal() {
+        let run = std::env::temp_dir().join(format!("awf-kill-inherited-{}", std::process::id()));
+        fs::create_dir_all(&run).unwrap();
+        let alive = fs::File::create(run.join("alive")).unwrap();
+        alive.lock().unwrap();
+        let mut child = Command::new("sleep").arg("60").stdout(alive).spawn().unwrap();
+        let uid = nix::unistd::geteuid().as_raw();
+        assert_eq!(holder(&run).unwrap().pid, std::process::id(), "the kernel still says so");
+        let error = Awf::hold(&run, "awf-1-ab12", uid).unwrap_err().to_string();
+        assert!(error.contains("does not hold the lock of run awf-1-ab12"), "{error}");
+        child.kill().unwrap();
+        child.wait().unwrap();
         fs::remove_dir_all(run).unwrap();
     }
 }
