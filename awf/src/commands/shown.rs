@@ -9,52 +9,12 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::exit::Exit;
 use crate::host::Caller;
+pub use crate::speech::unseen::{is_unseen, shown};
 
 /// Columns where there is no terminal, as in logs of workflows.
 const COLUMNS: usize = 80;
 /// No line is narrower, however small a terminal claims to be.
 const NARROWEST: usize = 40;
-
-/// A text with everything escaped that would not be seen as it is.
-pub fn shown(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_unseen(character) {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// Characters that hide, join or turn text: control (Unicode category Cc), format (Cf) and separators of lines (Zl, Zp), and
-/// those that take no room but mean something beside others (marks of variation, fillers).
-pub const fn is_unseen(character: char) -> bool {
-    matches!(
-        character,
-        '\0'..='\u{1f}'
-            | '\u{7f}'..='\u{9f}'
-            | '\u{ad}'
-            | '\u{34f}'
-            | '\u{600}'..='\u{605}'
-            | '\u{61c}'
-            | '\u{6dd}'
-            | '\u{70f}'
-            | '\u{115f}'..='\u{1160}'
-            | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}'
-            | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
-}
 
 /// What standard output is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,15 +89,6 @@ pub fn ended(written: Result<()>) -> Result<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_seen_for_what_it_is() {
-        assert_eq!(
-            shown("x\u{1b}[2J\n\u{202e}y\u{200b}z\u{e0041}"),
-            r"x\u{1b}[2J\u{a}\u{202e}y\u{200b}z\u{e0041}"
-        );
-        assert_eq!(shown("b\u{fc}cher \u{1f980} \"<&"), "b\u{fc}cher \u{1f980} \"<&");
-    }
 
     #[test]
     fn a_reader_that_has_gone_is_no_error() {

@@ -1,9 +1,10 @@
 //! What awf says: `[LEVEL] text` lines on standard error, and nothing on standard output but what was asked for.
 //!
 //! Owns the form of these lines, the original's: tools look for some of them. Must never let a text that it passes on (the
-//! agent chooses the names of processes and of what it asks for) begin a line of its own or move the cursor, nor colour
-//! what does not go to a terminal.
+//! agent chooses the names of processes and of what it asks for) begin a line of its own, move the cursor or turn
+//! the text around it, nor colour what does not go to a terminal.
 
+pub(crate) mod unseen;
 pub(crate) mod waiting;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::cli::LogLevel;
 use crate::exit::Exit;
 use crate::host::Variables;
+use unseen::shown;
 use waiting::Aside;
 
 /// Target of an event of level INFO that is told as `[SUCCESS]`.
@@ -87,6 +89,14 @@ pub(crate) fn last_word(exit: Exit) {
 /// An error with its causes, once.
 pub(crate) fn error(error: &anyhow::Error) {
     waiting::end();
+    let colour = MANNER.get().is_some_and(|manner| manner.colour);
+    let line = painted(colour.then_some(RED), &format!("[ERROR] {}", told(error)));
+    let _unheard = writeln!(io::stderr(), "{line}").is_err();
+}
+
+/// Some errors have several lines, such as those that show a place in a file; a text from elsewhere may have some too, which
+/// must not look like what awf says of itself.
+fn told(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         // Some errors name their cause already, where it belongs in the sentence.
@@ -94,9 +104,7 @@ pub(crate) fn error(error: &anyhow::Error) {
             text = format!("{text}: {cause}");
         }
     }
-    let colour = MANNER.get().is_some_and(|manner| manner.colour);
-    let line = painted(colour.then_some(RED), &format!("[ERROR] {text}"));
-    let _unheard = writeln!(io::stderr(), "{line}").is_err();
+    text.lines().map(shown).collect::<Vec<_>>().join("\n  ")
 }
 
 /// The original's format, and its colours for whole lines.
@@ -142,12 +150,6 @@ fn painted(colour: Option<u8>, line: &str) -> String {
     colour.map_or_else(|| line.to_owned(), |colour| format!("\u{1b}[{colour}m{line}\u{1b}[39m"))
 }
 
-/// A text with its control characters escaped.
-fn shown(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_unicode().to_string() } else { c.into() };
-    text.chars().map(escape).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,9 +157,20 @@ mod tests {
     #[test]
     fn a_text_cannot_begin_a_line_or_move_the_cursor() {
         assert_eq!(
-            shown("by a\n[INFO] b\r\u{1b}[2J\u{9b}A"),
-            r"by a\u{a}[INFO] b\u{d}\u{1b}[2J\u{9b}A"
+            shown("by a\n[INFO] b\r\u{1b}[2J\u{9b}A\u{202e}c"),
+            r"by a\u{a}[INFO] b\u{d}\u{1b}[2J\u{9b}A\u{202e}c"
         );
         assert_eq!(shown("b\u{fc}cher \"x\" 'y' \\"), "b\u{fc}cher \"x\" 'y' \\");
+    }
+
+    #[test]
+    fn nor_can_an_error() {
+        let cause =
+            anyhow::anyhow!("unknown variant `\u{1b}]0;x\u{7}`\n[INFO] all is well\u{202e}");
+        let error = cause.context("read the manifest");
+        assert_eq!(
+            told(&error),
+            "read the manifest: unknown variant `\\u{1b}]0;x\\u{7}`\n  [INFO] all is well\\u{202e}"
+        );
     }
 }

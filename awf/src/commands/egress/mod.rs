@@ -10,7 +10,7 @@ mod printer;
 mod rules;
 mod schema;
 
-use std::io::BufReader;
+use std::io::{self, BufReader, IsTerminal as _};
 
 use anyhow::{Context as _, Result};
 
@@ -25,14 +25,14 @@ use printer::Printer;
 
 /// Shows a record, or several that grow.
 pub fn show(args: &EgressArgs) -> Result<Exit> {
-    let screen = Screen::of_stdout();
+    let (screen, terminal) = (Screen::of_stdout(), io::stdout().is_terminal());
     let filter = Filter::of(args);
     if args.follow && args.source.is_none() {
-        let mut printer = Printer::new(out(), (args.format, filter), screen);
+        let mut printer = Printer::new(out(), (args.format, filter), screen).on(terminal);
         return ended(follow::all_runs(&mut printer));
     }
     let path = lines::locate(args.source.as_deref())?;
-    let mut printer = Printer::new(out(), (args.format, filter), screen);
+    let mut printer = Printer::new(out(), (args.format, filter), screen).on(terminal);
     if args.follow {
         return ended(follow::one_file(&path, &mut printer));
     }

@@ -8,9 +8,10 @@ use super::filter::Filter;
 use super::pretty::Pretty;
 use crate::cli::reading::LineFormat;
 use crate::commands::lines::Line;
-use crate::commands::shown::Screen;
+use crate::commands::shown::{Screen, shown};
 use crate::observe::record::Verdict;
 use crate::observe::summary::Attempts;
+use crate::speech::unseen::shown_json;
 
 /// Prints what fits, and counts.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Printer<W> {
     format: LineFormat,
     filter: Filter,
     pretty: Pretty,
+    /// Whether a terminal shows the lines: it is sent nothing that it could obey, even where they are shown as they are.
+    terminal: bool,
     damaged: u64,
     /// Attempts that were shown.
     shown: u64,
@@ -33,11 +36,17 @@ impl<W: Write> Printer<W> {
             format,
             filter,
             pretty: Pretty::new(screen),
+            terminal: false,
             damaged: 0,
             shown: 0,
             attempts: Attempts::default(),
             ended: false,
         }
+    }
+
+    /// The same on a terminal.
+    pub(super) fn on(self, terminal: bool) -> Self {
+        Self { terminal, ..self }
     }
 
     /// Takes a line as it stands in a file; where several runs are followed, with the run whose lines are wanted of that file.
@@ -59,6 +68,11 @@ impl<W: Write> Printer<W> {
         }
         match self.format {
             LineFormat::Json if line == Line::Damaged => return Ok(()),
+            LineFormat::Json | LineFormat::Raw if self.terminal => {
+                let text = String::from_utf8_lossy(text.trim_ascii_end());
+                let told = if line == Line::Damaged { shown(&text) } else { shown_json(&text) };
+                writeln!(self.out, "{told}")?;
+            }
             LineFormat::Json | LineFormat::Raw => {
                 self.out.write_all(text)?;
                 if text.last() != Some(&b'\n') {
@@ -190,5 +204,24 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches("ab12 00:00:0").count(), 4, "{text}");
         assert!(!text.contains("cdef"), "{text}");
+    }
+
+    #[test]
+    fn a_terminal_is_sent_nothing_that_it_could_obey() {
+        for format in [LineFormat::Raw, LineFormat::Json] {
+            for terminal in [true, false] {
+                let mut out = Vec::new();
+                let how = (format, Filter::default());
+                let mut printer = Printer::new(&mut out, how, NARROW).on(terminal);
+                let line = RECORD.lines().next().unwrap();
+                let line = line.replacen("\"reason\": \"", "\"reason\": \"\u{9b}2J\u{202e}", 1);
+                assert!(line.contains('\u{202e}') && Line::parse(line.as_bytes()) != Line::Damaged);
+                printer.see(line.as_bytes(), None).unwrap();
+                printer.see("damaged \u{1b}]0;x\u{7}\n".as_bytes(), None).unwrap();
+                let text = String::from_utf8(out).unwrap();
+                let unseen = text.replace('\n', "").contains(crate::commands::shown::is_unseen);
+                assert_eq!(unseen, !terminal, "{text}");
+            }
+        }
     }
 }
