@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::{Gid, Uid, chown};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::kept;
@@ -27,6 +29,8 @@ const PROXY_LOGS: [&str; 3] = ["access.log", "audit.jsonl", "cache.log"];
 pub(super) const USAGE: &str = "api-proxy-logs/token-usage.jsonl";
 /// Names tried for a directory of logs before giving up: the agent can guess them, but not that many.
 const NAMES: u64 = 1000;
+/// Bytes without which a record is not begun.
+const RESERVE: u64 = 4096;
 
 /// Makes the directories and files, and writes Squid's configuration.
 pub(super) fn prepare(plan: &Plan, audit: &Audit) -> Result<()> {
@@ -228,12 +232,14 @@ pub(super) fn write(path: &Path, content: &str, (mode, owner): (u32, (u32, u32))
         .with_context(|| format!("write {}", path.display()))
 }
 
-/// A run whose record cannot begin must not begin.
-fn prove_space(mut record: &File) -> io::Result<()> {
+/// A run whose record cannot begin must not begin. Nothing is written: another run may be writing to the same file.
+fn prove_space(record: &File) -> io::Result<()> {
     let length = record.metadata()?.len();
-    let written = record.write_all(&[b'\n'; 4096]);
-    record.set_len(length)?;
-    written
+    match fallocate(record, FallocateFlags::KEEP_SIZE, length, RESERVE) {
+        // Not every file system can tell; the first line will.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// A directory that is held open and that no link led to. Where it lies in what the command may write, the command can move
@@ -272,4 +278,21 @@ fn hand_over(directory: &Path, owner: (u32, u32)) -> io::Result<()> {
 fn chown_path(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
     chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
         .with_context(|| format!("give {} its owner", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_proved_without_touching_what_others_write() {
+        let path = std::env::temp_dir().join(format!("awf-logs-space-{}", std::process::id()));
+        fs::write(&path, "a line\n").unwrap();
+        let record = File::options().append(true).open(&path).unwrap();
+        prove_space(&record).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a line\n");
+        let reader = File::open(&path).unwrap();
+        assert!(prove_space(&reader).is_err(), "it is asked for, not assumed");
+        fs::remove_file(&path).unwrap();
+    }
 }
