@@ -3,6 +3,7 @@
 //! Owns `/run/awf/<id>/logs.json`, which every user may read. Takes a plan, gives [`Live`] runs. Must never tell what the
 //! audit files, which others may read too, do not tell; nor take a run that was killed for one that goes on.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -76,6 +77,10 @@ impl Live {
 
     /// The run with this id, if it goes on.
     pub fn find(id: &str) -> Option<Self> {
+        // It may be from a file that anybody wrote, and lead anywhere.
+        if Path::new(id).file_name() != Some(OsStr::new(id)) {
+            return None;
+        }
         Self::read(&Path::new(RUNS).join(id))
     }
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::filter::Filter;
 use super::pretty::Pretty;
 use crate::cli::reading::LineFormat;
-use crate::commands::lines::Line;
+use crate::commands::lines::{End, Line};
 use crate::commands::shown::{Screen, shown};
 use crate::observe::record::Verdict;
 use crate::observe::summary::Attempts;
@@ -22,6 +22,7 @@ pub(super) struct Printer<W> {
     pretty: Pretty,
     /// Whether a terminal shows the lines: it is sent nothing that it could obey, even where they are shown as they are.
     terminal: bool,
+    end: End,
     damaged: u64,
     /// Attempts that were shown.
     shown: u64,
@@ -37,6 +38,7 @@ impl<W: Write> Printer<W> {
             filter,
             pretty: Pretty::new(screen),
             terminal: false,
+            end: End::default(),
             damaged: 0,
             shown: 0,
             attempts: Attempts::default(),
@@ -51,7 +53,13 @@ impl<W: Write> Printer<W> {
 
     /// Takes a line as it stands in a file; where several runs are followed, with the run whose lines are wanted of that file.
     pub(super) fn see(&mut self, text: &[u8], run: Option<&str>) -> Result<()> {
+        if text.trim_ascii().is_empty() {
+            return Ok(());
+        }
         let line = Line::parse(text);
+        if self.end.is_unfinished(text, &line) {
+            return Ok(());
+        }
         let of_run = match &line {
             Line::Attempt(record) => Some(&record.run),
             Line::Summary(summary) => Some(&summary.run),
