@@ -5,9 +5,11 @@
 //! agent, which may be the same user, put into a directory that all may write to; what the user names, though, is taken as
 //! it is.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
@@ -252,17 +254,20 @@ impl Search {
     fn running(&self) -> Vec<(bool, Source)> {
         let mut seen = live::look_in(&self.runs);
         if !seen.complete {
-            tracing::warn!("Only root can see which runs go on: look into {}", self.runs.display());
+            warn_once(&format!(
+                "Only root can see which runs go on: look into {}",
+                self.runs.display()
+            ));
         }
         for run in &seen.silent {
-            tracing::warn!("A run goes on whose logs cannot be found: {}", run.display());
+            warn_once(&format!("A run goes on whose logs cannot be found: {}", run.display()));
         }
         let is_own = |live: &Live| self.uid == 0 || live.uid == self.uid;
         seen.runs.sort_by_key(|live| !is_own(live));
         let sources = seen.runs.into_iter().filter_map(|live| {
             let logs = resolved(&live.logs);
             if !plain::holds(&logs, &[ACCESS, AUDIT, RECORD], None) {
-                tracing::warn!("Run {} goes on, but its logs cannot be read", live.id);
+                warn_once(&format!("Run {} goes on, but its logs cannot be read", live.id));
                 return None;
             }
             let own = is_own(&live);
@@ -335,6 +340,18 @@ struct Left {
     /// Of its name.
     number: u64,
     source: Source,
+}
+
+/// Warns, but not of the same again: who follows logs looks every second.
+fn warn_once(text: &str) {
+    if is_new(text) {
+        tracing::warn!("{text}");
+    }
+}
+
+fn is_new(text: &str) -> bool {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned())
 }
 
 /// The directory with logs: this one, or the one that runs make below.
@@ -528,5 +545,10 @@ mod tests {
         assert_eq!(of("lone/squid-logs", None, Some("far")), Some(far));
         assert_eq!(of("lone/squid-logs", None, None), None);
         fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn the_same_is_warned_of_once() {
+        assert!(is_new("of a run") && !is_new("of a run") && is_new("of another"));
     }
 }

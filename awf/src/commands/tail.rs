@@ -19,6 +19,8 @@ use super::source;
 
 /// Milliseconds between two looks at files.
 const INTERVAL: u16 = 200;
+/// Bytes that are read before a signal is looked for again.
+const TURN: u64 = 1 << 20;
 /// Lines shown at first, as tail(1) does.
 const FIRST: usize = 10;
 /// Bytes in which they are looked for.
@@ -33,22 +35,39 @@ pub(super) struct Tail {
     at: u64,
     /// The line whose end is still to come.
     line: Vec<u8>,
+    /// Whether the last look ended before the file did.
+    more: bool,
 }
 
 impl Tail {
     /// From the beginning of a file, which may come later.
     pub(super) const fn new(path: PathBuf) -> Self {
-        Self { path, file: None, at: 0, line: Vec::new() }
+        Self { path, file: None, at: 0, line: Vec::new(), more: false }
     }
 
     /// From the last lines of a file on.
     pub(super) fn of_last_lines(path: &Path) -> Result<Self> {
         let mut file = source::open(path)?;
         let at = seek_last(&mut file).with_context(|| format!("read {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), file: Some(file), at, line: Vec::new() })
+        Ok(Self { path: path.to_owned(), file: Some(file), at, line: Vec::new(), more: false })
     }
 
-    /// Gives the lines that came; whether any byte did.
+    /// Whether there is more to read at once.
+    pub(super) const fn has_more(&self) -> bool {
+        self.more
+    }
+
+    /// The file that is followed.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The line whose end will not come, when nobody writes any more.
+    pub(super) fn rest(&mut self) -> Option<Vec<u8>> {
+        Some(std::mem::take(&mut self.line)).filter(|line| !line.is_empty())
+    }
+
+    /// Gives the lines that came, at most those of a turn; whether any byte did.
     pub(super) fn read(&mut self, see: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<bool> {
         let mut any = false;
         loop {
@@ -60,12 +79,12 @@ impl Tail {
                 self.at = 0;
             }
             any |= self.read_open(see).with_context(|| format!("read {}", self.path.display()))?;
-            if !self.is_replaced() {
+            if self.more || !self.is_replaced() {
                 return Ok(any);
             }
             // What was never finished is shown as what it is.
-            if !self.line.is_empty() {
-                see(&std::mem::take(&mut self.line))?;
+            if let Some(line) = self.rest() {
+                see(&line)?;
             }
             self.file = None;
         }
@@ -80,7 +99,12 @@ impl Tail {
         }
         let mut any = false;
         let mut block = [0; 16 << 10];
+        let turn = self.at.saturating_add(TURN);
         loop {
+            self.more = self.at >= turn;
+            if self.more {
+                return Ok(any);
+            }
             let count = file.read(&mut block)?;
             if count == 0 {
                 return Ok(any);
@@ -122,14 +146,15 @@ impl Pause {
         Ok(Self(SignalFd::with_flags(&signals, flags).context("wait for signals")?))
     }
 
-    /// Waits; true if a signal came or nobody reads any more.
-    pub(super) fn is_over(&self) -> Result<bool> {
+    /// Waits, unless there is more to read; true if a signal came or nobody reads any more.
+    pub(super) fn is_over(&self, more: bool) -> Result<bool> {
+        let interval = if more { 0 } else { INTERVAL };
         let stdout = io::stdout();
         let mut events = [
             PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
             PollFd::new(stdout.as_fd(), PollFlags::empty()),
         ];
-        match poll(&mut events, PollTimeout::from(INTERVAL)) {
+        match poll(&mut events, PollTimeout::from(interval)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error).context("wait"),
         }
@@ -161,6 +186,7 @@ fn seek_last(file: &mut File) -> io::Result<u64> {
 pub(super) mod tests {
     use std::cell::RefCell;
     use std::io::Write as _;
+    use std::ops::Add as _;
 
     use super::*;
 
@@ -199,6 +225,25 @@ pub(super) mod tests {
         append(&path, "c\n");
         assert_eq!(read(&mut tail), ["bc\n"]);
         assert_eq!(read(&mut tail), [""; 0]);
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_long_file_is_read_in_turns_between_which_a_signal_is_seen() {
+        let path = place("turns");
+        append(&path, &"x".repeat(99_999).add("\n").repeat(25));
+        let mut tail = Tail::new(path.clone());
+        let (first, more) = (read(&mut tail).len(), tail.has_more());
+        assert!(first < 15 && more, "{first}");
+        let mut all = first;
+        while tail.has_more() {
+            all += read(&mut tail).len();
+        }
+        assert_eq!(all, 25);
+        append(&path, "cut");
+        assert_eq!(read(&mut tail), [""; 0]);
+        assert_eq!(tail.rest().as_deref(), Some(&b"cut"[..]));
+        assert_eq!(tail.rest(), None);
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 

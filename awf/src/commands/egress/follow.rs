@@ -2,13 +2,14 @@
 //!
 //! Must never: lose a line that was written before the end of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::printer::Printer;
+use crate::commands::lines::Line;
 use crate::commands::source;
 use crate::commands::tail::{Pause, Tail};
 use crate::session::live;
@@ -23,7 +24,7 @@ pub(super) fn one_file(path: &Path, printer: &mut Printer<impl Write>) -> Result
     loop {
         tail.read(&mut |line| printer.see(line, None))?;
         printer.flush()?;
-        if pause.is_over()? {
+        if pause.is_over(tail.has_more())? {
             printer.tell_damaged();
             return Ok(());
         }
@@ -40,7 +41,7 @@ pub(super) fn all_runs(printer: &mut Printer<impl Write>) -> Result<()> {
         }
         runs.read(printer)?;
         printer.flush()?;
-        if pause.is_over()? {
+        if pause.is_over(runs.has_more())? {
             break;
         }
     }
@@ -84,11 +85,21 @@ impl Runs {
         self.tails.retain(|_id, followed| followed.lives || followed.tail.is_some());
     }
 
+    fn has_more(&self) -> bool {
+        self.tails.values().filter_map(|followed| followed.tail.as_ref()).any(Tail::has_more)
+    }
+
     fn read(&mut self, printer: &mut Printer<impl Write>) -> Result<()> {
+        let mut places = BTreeSet::new();
         for (id, followed) in &mut self.tails {
             let Some(tail) = &mut followed.tail else { continue };
+            // Runs may share a file: a line that does not say whose it is belongs to the first that reads it.
+            let is_first = places.insert(tail.path().to_owned());
             let mut unprinted = None;
             let more = tail.read(&mut |line| {
+                if !is_first && Line::parse(line) == Line::Damaged {
+                    return Ok(());
+                }
                 printer.see(line, Some(id)).map_err(|error| {
                     unprinted = Some(error);
                     io::Error::other("not printed").into()
@@ -101,7 +112,14 @@ impl Runs {
                 Ok(true) => {}
                 // Its awf wrote everything before it died.
                 Ok(false) if followed.lives => {}
-                Ok(false) => followed.tail = None,
+                Ok(false) => {
+                    // Of an awf that was killed; another run that writes there will end its line.
+                    let rest = tail.rest().filter(|_line| is_first);
+                    if let Some(line) = rest {
+                        printer.see(&line, Some(id))?;
+                    }
+                    followed.tail = None;
+                }
                 Err(error) => {
                     tracing::warn!("run {id} cannot be followed: {error:#}");
                     followed.tail = None;
@@ -145,6 +163,27 @@ mod tests {
         assert!(runs.tails.is_empty());
         drop(printer);
         assert_eq!(String::from_utf8(out).unwrap(), lines[..2].concat());
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_line_that_a_killed_run_did_not_end_is_shown_once_though_runs_share_the_file() {
+        let path = place("shared");
+        let [one, other] = ["awf-1-ab12", "awf-2-cd34"]
+            .map(|id| live::tests::live(id, "", path.parent().unwrap()));
+        let screen = crate::commands::shown::Screen { columns: 80, colour: false };
+        let format = (crate::cli::reading::LineFormat::Raw, super::super::Filter::default());
+        let mut out = Vec::new();
+        let mut printer = Printer::new(&mut out, format, screen);
+        let mut runs = Runs::default();
+        let seen = |runs| live::Seen { runs, complete: true, ..live::Seen::default() };
+        append(&path, "damaged\ncut");
+        runs.look(seen(vec![one, other]));
+        runs.read(&mut printer).unwrap();
+        runs.look(seen(Vec::new()));
+        runs.read(&mut printer).unwrap();
+        drop(printer);
+        assert_eq!(String::from_utf8(out).unwrap(), "damaged\ncut\n");
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }
