@@ -315,7 +315,7 @@ pub(crate) async fn read_rest(parts: &Parts, body: Option<Incoming>) {
 }
 
 /// Reads what is left of a request: closing a socket with unread bytes resets the connection.
-async fn linger<B: hyper::body::Body<Data = Bytes> + Unpin>(body: B)
+pub(crate) async fn linger<B: hyper::body::Body<Data = Bytes> + Unpin>(body: B)
 where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {

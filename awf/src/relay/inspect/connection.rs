@@ -244,7 +244,7 @@ impl Connection {
             self.changing.store(true, Ordering::Relaxed);
         }
         address(&mut parts, &self.name, h2);
-        let body = Counted { body, exchange: Arc::clone(exchange), way: Way::Out };
+        let body = Counted::new(body, exchange, Way::Out);
         let mut answer = match self.send(Request::from_parts(parts, body)).await {
             Ok(answer) => answer,
             Err(Unsent::Gone) => {
@@ -271,7 +271,7 @@ impl Connection {
         let (mut parts, body) = answer.into_parts();
         strip(&mut parts.headers, changed);
         parts.version = if h2 { Version::HTTP_2 } else { Version::HTTP_11 };
-        let body = Counted { body, exchange: Arc::clone(exchange), way: Way::In };
+        let body = Counted::new(body, exchange, Way::In);
         Ok(Response::from_parts(parts, body.boxed_unsync()))
     }
 

@@ -12,10 +12,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::http::request::Parts;
+use tokio::runtime::Handle;
 
 use super::Finding;
 use super::request::Passed;
-use crate::api_proxy::Counters;
+use crate::api_proxy::{Counters, linger};
 use crate::observe::journal::Journal;
 use crate::observe::record::{Layer, Record, Verdict};
 use crate::policy::credentials;
@@ -135,9 +136,9 @@ pub(super) enum Way {
 /// A body whose bytes count for its exchange.
 #[derive(Debug)]
 pub(super) struct Counted {
-    pub(super) body: Incoming,
-    pub(super) exchange: Arc<Exchange>,
-    pub(super) way: Way,
+    body: Option<Incoming>,
+    exchange: Arc<Exchange>,
+    way: Way,
 }
 
 impl Body for Counted {
@@ -148,7 +149,8 @@ impl Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
@@ -167,10 +169,29 @@ impl Body for Counted {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map(Body::size_hint).unwrap_or_default()
+    }
+}
+
+impl Counted {
+    pub(super) fn new(body: Incoming, exchange: &Arc<Exchange>, way: Way) -> Self {
+        Self { body: Some(body), exchange: Arc::clone(exchange), way }
+    }
+}
+
+impl Drop for Counted {
+    /// A server may answer before it has heard everything. What the client still says is read: over HTTP/2 its stream would be
+    /// reset, which curl 7.88 takes for a fault of the answer.
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream())
+            && self.way == Way::Out
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(linger(body));
+        }
     }
 }
