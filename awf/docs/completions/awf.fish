@@ -321,6 +321,7 @@ ocsf\t'OCSF network activity'
 sarif\t'SARIF of what was refused'
 prometheus\t'Prometheus text of the final counters'"
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from export" -l source -d 'Where the record is: a directory, a file, or a run' -r
+complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from export" -l run -d 'Id of the run, where several left their lines in one file (default: the last)' -r
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from export" -s o -l output -d 'File to write to instead of standard output' -r -F
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c awf -n "__fish_awf_using_subcommand logs; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help'
@@ -358,6 +359,7 @@ complete -c awf -n "__fish_awf_using_subcommand learn" -l fold -d 'Fold so many 
 complete -c awf -n "__fish_awf_using_subcommand learn" -l denied -d 'Count names as needed that were refused, or that only audit mode let through'
 complete -c awf -n "__fish_awf_using_subcommand learn" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c awf -n "__fish_awf_using_subcommand report" -l source -d 'Where the record is: a directory, a file, or a run' -r
+complete -c awf -n "__fish_awf_using_subcommand report" -l run -d 'Id of the run, where several left their lines in one file (default: the last)' -r
 complete -c awf -n "__fish_awf_using_subcommand report" -s o -l output -d 'File to write to; without it, standard output' -r -F
 complete -c awf -n "__fish_awf_using_subcommand report" -s h -l help -d 'Print help'
 complete -c awf -n "__fish_awf_using_subcommand ps" -l json -d 'As JSON'

@@ -207,6 +207,9 @@ pub struct ExportArgs {
     /// Where the record is: a directory, a file, or a run
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<String>,
+    /// Id of the run, where several left their lines in one file (default: the last)
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
     /// File to write to instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -317,6 +320,9 @@ pub struct ReportArgs {
     /// Where the record is: a directory, a file, or a run
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<String>,
+    /// Id of the run, where several left their lines in one file (default: the last)
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
     /// File to write to; without it, standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -20,7 +20,7 @@ use opened::Opened;
 
 /// Writes the record in the format that is asked for.
 pub fn export(args: &ExportArgs) -> Result<Exit> {
-    let (record, path) = Opened::find(args.source.as_deref())?;
+    let (record, path) = Opened::find(args.source.as_deref(), args.run.as_deref())?;
     let summary = record.summary.as_deref();
     let mut damaged = 0;
     let write = match args.format {

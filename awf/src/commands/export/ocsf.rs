@@ -8,8 +8,9 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
+use super::opened::RunLines;
 use super::text;
-use crate::commands::lines::{self, Line};
+use crate::commands::lines::Line;
 use crate::observe::record::{ProcessInfo, Record, Verdict, to_line};
 use crate::observe::rules::{self, Weight};
 use crate::observe::summary::Summary;
@@ -22,18 +23,18 @@ const CATEGORY: u32 = 4;
 
 /// Writes the events; gives how many lines were damaged.
 pub fn write(
-    record: impl BufRead,
+    record: RunLines<impl BufRead>,
     summary: Option<&Summary>,
     out: &mut dyn Write,
 ) -> io::Result<u64> {
     let mut damaged = 0;
-    lines::each(record, |number, line| {
+    record.each(|number, line| {
         match line {
             Line::Attempt(record) => out.write_all(&to_line(&event(&record, number, summary))?)?,
             Line::Damaged => damaged += 1,
             Line::Summary(_) | Line::Signature(_) => {}
         }
-        Ok::<_, io::Error>(())
+        Ok(())
     })?;
     Ok(damaged)
 }
@@ -303,7 +304,10 @@ mod tests {
     fn the_golden_record_has_these_events() {
         let summary = super::super::tests::summary();
         let mut out = Vec::new();
-        assert_eq!(write(golden::RECORD.as_bytes(), Some(&summary), &mut out).unwrap(), 1);
+        assert_eq!(
+            write(RunLines::all(golden::RECORD.as_bytes()), Some(&summary), &mut out).unwrap(),
+            1
+        );
         golden::check("export.ocsf.jsonl", &String::from_utf8(out).unwrap());
     }
 
@@ -317,7 +321,7 @@ mod tests {
         let summary = super::super::tests::summary();
         for summary in [None, Some(&*summary)] {
             let mut out = Vec::new();
-            write(golden::RECORD.as_bytes(), summary, &mut out).unwrap();
+            write(RunLines::all(golden::RECORD.as_bytes()), summary, &mut out).unwrap();
             for line in out.lines() {
                 let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
                 let errors: Vec<String> =
@@ -335,7 +339,7 @@ mod tests {
         let layer = crate::observe::record::Layer::Kernel;
         let record = Record { process, ..Record::denied(time, "r".into(), layer) };
         let mut out = Vec::new();
-        write(&*record.to_line().unwrap(), None, &mut out).unwrap();
+        write(RunLines::all(&*record.to_line().unwrap()), None, &mut out).unwrap();
         let event: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(event["actor"]["process"]["name"], name);
         assert_eq!(out.iter().filter(|byte| !matches!(byte, b' '..=b'~')).count(), 1);

@@ -10,8 +10,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::opened::RunLines;
 use super::text;
-use crate::commands::lines::{self, Line};
+use crate::commands::lines::Line;
 use crate::observe::record::{Record, Verdict, to_line};
 use crate::observe::summary::Summary;
 
@@ -20,7 +21,7 @@ const BATCH: usize = 1_000;
 
 /// Writes requests; gives how many lines were damaged.
 pub fn write(
-    record: impl BufRead,
+    record: RunLines<impl BufRead>,
     summary: Option<&Summary>,
     out: &mut dyn Write,
 ) -> io::Result<u64> {
@@ -29,13 +30,13 @@ pub fn write(
 
 /// Gives requests, a line each, to `see`; gives how many lines of the record were damaged.
 pub fn requests(
-    record: impl BufRead,
+    record: RunLines<impl BufRead>,
     summary: Option<&Summary>,
     mut see: impl FnMut(Vec<u8>) -> io::Result<()>,
 ) -> io::Result<u64> {
     let mut batches = Batches::new(summary);
     let mut damaged = 0;
-    lines::each(record, |_number, line| {
+    record.each(|_number, line| {
         let full = match line {
             Line::Attempt(record) => batches.add(&attempt(&record))?,
             Line::Summary(summary) => batches.add(&end(&summary))?,
@@ -304,7 +305,10 @@ mod tests {
     fn the_golden_record_is_this_request() {
         let summary = super::super::tests::summary();
         let mut out = Vec::new();
-        assert_eq!(write(golden::RECORD.as_bytes(), Some(&summary), &mut out).unwrap(), 1);
+        assert_eq!(
+            write(RunLines::all(golden::RECORD.as_bytes()), Some(&summary), &mut out).unwrap(),
+            1
+        );
         let body: Value = serde_json::from_slice(&out).unwrap();
         golden::check("export.otlp.json", &format!("{body:#}\n"));
     }
@@ -314,7 +318,7 @@ mod tests {
         let line = Record::denied("t".into(), "r".into(), Layer::Kernel).to_line().unwrap();
         for (records, sizes) in [(0, vec![]), (BATCH, vec![BATCH]), (BATCH + 1, vec![BATCH, 1])] {
             let mut out = Vec::new();
-            write(&*line.repeat(records), None, &mut out).unwrap();
+            write(RunLines::all(&*line.repeat(records)), None, &mut out).unwrap();
             let bodies: Vec<Value> =
                 out.lines().map(|body| serde_json::from_str(&body.unwrap()).unwrap()).collect();
             let logs = |body: &Value| body["resourceLogs"][0]["scopeLogs"][0]["logRecords"].clone();

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
-use crate::commands::lines::{self, Line};
+use super::opened::RunLines;
+use crate::commands::lines::Line;
 use crate::observe::record::{Layer, Record, Verdict};
 use crate::observe::summary::Summary;
 
@@ -25,18 +26,18 @@ struct Sums {
 
 /// Writes the samples; gives how many lines were damaged.
 pub fn write(
-    record: impl BufRead,
+    record: RunLines<impl BufRead>,
     summary: Option<&Summary>,
     out: &mut dyn Write,
 ) -> io::Result<u64> {
     let mut sums = Sums::default();
-    lines::each(record, |_number, line| {
+    record.each(|_number, line| {
         match line {
             Line::Attempt(record) => sums.add(&record),
             Line::Damaged => sums.damaged += 1,
             Line::Summary(_) | Line::Signature(_) => {}
         }
-        Ok::<_, io::Error>(())
+        Ok(())
     })?;
     sums.write(out)?;
     if let Some(summary) = summary {
@@ -149,7 +150,7 @@ mod tests {
 
     fn exported(text: &str, summary: Option<&Summary>) -> (String, u64) {
         let mut out = Vec::new();
-        let damaged = write(text.as_bytes(), summary, &mut out).unwrap();
+        let damaged = write(RunLines::all(text.as_bytes()), summary, &mut out).unwrap();
         (String::from_utf8(out).unwrap(), damaged)
     }
 
@@ -159,6 +160,17 @@ mod tests {
         let (text, damaged) = exported(golden::RECORD, Some(&summary));
         golden::check("export.prom", &text);
         assert_eq!(damaged, 1);
+    }
+
+    #[test]
+    fn the_lines_of_an_earlier_run_in_the_file_are_not_summed_up() {
+        let summary = super::super::tests::summary();
+        let text = golden::RECORD.replace("awf-1795816800000-ab12", "earlier") + golden::RECORD;
+        let mut out = Vec::new();
+        let lines = RunLines::of(text.as_bytes(), std::sync::Arc::clone(&summary.run));
+        write(lines, Some(&summary), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("rule=\"udp\",layer=\"kernel\"} 37\n"), "{text}");
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::io::{self, BufRead, Write};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
+use super::opened::RunLines;
 use super::text;
-use crate::commands::lines::{self, Line};
+use crate::commands::lines::Line;
 use crate::observe::digest::sha256;
 use crate::observe::record::{Record, Verdict, to_line};
 use crate::observe::rules::{self, Weight, sentence};
@@ -63,18 +64,18 @@ struct Refusals {
 
 /// Writes the document; gives how many lines were damaged.
 pub fn write(
-    record: impl BufRead,
+    record: RunLines<impl BufRead>,
     summary: Option<&Summary>,
     out: &mut dyn Write,
 ) -> io::Result<u64> {
     let mut refusals = Refusals::default();
-    lines::each(record, |number, line| {
+    record.each(|number, line| {
         match line {
             Line::Attempt(record) => refusals.add(record, number),
             Line::Damaged => refusals.damaged += 1,
             Line::Summary(_) | Line::Signature(_) => {}
         }
-        Ok::<_, io::Error>(())
+        Ok(())
     })?;
     out.write_all(&to_line(&refusals.document(summary))?)?;
     Ok(refusals.damaged)
@@ -259,7 +260,7 @@ mod tests {
 
     fn exported(record: &[u8], summary: Option<&Summary>) -> Value {
         let mut out = Vec::new();
-        write(record, summary, &mut out).unwrap();
+        write(RunLines::all(record), summary, &mut out).unwrap();
         serde_json::from_slice(&out).unwrap()
     }
 

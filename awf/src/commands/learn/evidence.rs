@@ -8,11 +8,11 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::health::Health;
 use crate::commands::lines::Line;
 use crate::commands::why::remedy;
 use crate::observe::record::{NameSource, Record, Verdict};
 use crate::observe::rules::Remedy;
-use crate::observe::summary::Summary;
 use crate::plan::addresses::HOST_CALLED;
 use crate::policy::{PortRange, Scheme};
 
@@ -181,42 +181,6 @@ pub(super) struct Gathered {
     pub forgotten_needs: u64,
 }
 
-/// What a record lacks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Health {
-    /// Lines that are none.
-    pub damaged: u64,
-    /// Faults of the run itself.
-    pub faults: u64,
-    /// How the run ended.
-    pub summary: Option<Box<Summary>>,
-}
-
-impl Health {
-    /// What the user must know.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.damaged > 0 {
-            warnings.push(format!("damaged lines: {}", self.damaged));
-        }
-        if self.faults > 0 {
-            warnings.push(format!("faults of the run itself: {}", self.faults));
-        }
-        match &self.summary {
-            None => warnings.push("it has no summary: the run goes on, or was killed".to_owned()),
-            Some(summary) if summary.lost.total() > 0 => {
-                let lost = summary.lost.total();
-                warnings.push(format!("attempts that were judged but not written down: {lost}"));
-            }
-            Some(summary) if !summary.complete => {
-                warnings.push("its summary says that it is not complete".to_owned());
-            }
-            Some(_) => {}
-        }
-        warnings
-    }
-}
-
 impl Gathered {
     /// Takes one line of a record. `denied`: what was refused counts as needed.
     pub(super) fn see(&mut self, line: Line, health: &mut Health, denied: bool) {
@@ -226,13 +190,15 @@ impl Gathered {
                     && record.address.is_none()
                     && record.verdict == Verdict::Error
                 {
-                    health.faults += 1;
+                    health.fault(&record.run);
+                } else {
+                    health.begin(&record.run);
                 }
                 self.attempt(&record, denied);
             }
-            Line::Summary(summary) => health.summary = Some(summary),
+            Line::Summary(summary) => health.end(&summary),
             Line::Signature(_) => {}
-            Line::Damaged => health.damaged += 1,
+            Line::Damaged => health.damage(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod against;
 mod evidence;
+mod health;
 mod proposal;
 mod show;
 
@@ -20,7 +21,8 @@ use crate::host::Caller;
 use crate::plan;
 use crate::speech;
 use against::Difference;
-use evidence::{Gathered, Health};
+use evidence::Gathered;
+use health::Health;
 use proposal::Proposal;
 use show::Shown;
 

@@ -70,6 +70,24 @@ fn a_record_that_lacks_something_is_told_of() {
     assert!(warnings(&lossy).contains("not written down: 3"));
 }
 
+#[test]
+fn a_run_that_lacks_something_is_told_of_though_a_later_one_in_the_file_is_whole() {
+    let warnings = |earlier: String| {
+        let mut learnt = Learnt::default();
+        let text = earlier.replace("awf-1795816800000-ab12", "awf-earlier") + RECORD;
+        learnt.read(text.as_bytes(), "x", false).unwrap();
+        learnt.warnings.join("; ")
+    };
+    let killed = RECORD.lines().next().unwrap().to_owned() + "\n";
+    assert!(warnings(killed).contains("x: run awf-earlier: it has no summary"));
+    let lossy = RECORD.replace("\"ring\": 0", "\"ring\": 7");
+    assert!(
+        warnings(lossy)
+            .contains("x: run awf-earlier: attempts that were judged but not written down: 7")
+    );
+    assert!(!warnings(RECORD.to_owned()).contains("run awf-"));
+}
+
 fn attempt(name: &str, port: u16) -> Record {
     Record {
         verdict: Verdict::Allow,

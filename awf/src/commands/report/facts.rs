@@ -93,6 +93,13 @@ pub(super) fn list(fold: &Fold, summary: Option<&Summary>) -> Markup {
     if let Some(step) = &fold.step {
         facts.push(("Step", html! { (step) }));
     }
+    if fold.others > 0 {
+        let lines = words::counted(fold.others, "line", "lines");
+        facts.push((
+            "Other runs",
+            html! { (lines) " of the file, not on this page; see " code { "--run" } },
+        ));
+    }
     if fold.signed {
         facts.push(("Signed", html! { "yes; awf logs verify checks it" }));
     }

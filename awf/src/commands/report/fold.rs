@@ -6,8 +6,9 @@ use std::io::{self, BufRead};
 use super::bounded::Bounded;
 use super::processes::Processes;
 use super::timeline::Timeline;
+use crate::commands::export::opened::RunLines;
 use crate::commands::export::text;
-use crate::commands::lines::{self, Line};
+use crate::commands::lines::Line;
 use crate::observe::record::{Layer, Record, Verdict};
 
 /// Rows of the table of destinations.
@@ -127,6 +128,8 @@ pub(super) struct Fold {
     pub(super) totals: Counts,
     pub(super) damaged: u64,
     pub(super) signed: bool,
+    /// Lines of other runs in the file, which are not counted.
+    pub(super) others: u64,
     pub(super) destinations: Bounded<String, Destination>,
     pub(super) refusals: Bounded<RefusalKey, Refusal>,
     pub(super) processes: Processes,
@@ -135,26 +138,27 @@ pub(super) struct Fold {
 
 impl Fold {
     /// Adds up all lines.
-    pub(super) fn of(record: impl BufRead) -> io::Result<Self> {
+    pub(super) fn of(record: RunLines<impl BufRead>) -> io::Result<Self> {
         let mut fold = Self {
             run: None,
             step: None,
             totals: Counts::default(),
             damaged: 0,
             signed: false,
+            others: 0,
             destinations: Bounded::new(DESTINATIONS),
             refusals: Bounded::new(REFUSALS),
             processes: Processes::default(),
             timeline: Timeline::default(),
         };
-        lines::each(record, |number, line| {
+        fold.others = record.each(|number, line| {
             match line {
                 Line::Attempt(record) => fold.add(&record, number),
                 Line::Damaged => fold.damaged += 1,
                 Line::Signature(_) => fold.signed = true,
                 Line::Summary(_) => {}
             }
-            Ok::<_, io::Error>(())
+            Ok(())
         })?;
         Ok(fold)
     }

@@ -22,7 +22,7 @@ use fold::Fold;
 
 /// Writes the page.
 pub fn write(args: &ReportArgs) -> Result<Exit> {
-    let (record, path) = Opened::find(args.source.as_deref())?;
+    let (record, path) = Opened::find(args.source.as_deref(), args.run.as_deref())?;
     let fold = Fold::of(record.lines);
     let fold = fold.with_context(|| format!("read {}", path.display()))?;
     let page = page::render(&fold, record.summary.as_deref());
@@ -36,12 +36,13 @@ pub fn write(args: &ReportArgs) -> Result<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::export::opened::RunLines;
     use crate::commands::export::tests::summary;
     use crate::commands::golden;
     use crate::observe::record::{Layer, ProcessInfo, Record};
 
     fn page(record: &[u8]) -> String {
-        page::render(&Fold::of(record).unwrap(), Some(&summary())).into_string()
+        page::render(&Fold::of(RunLines::all(record)).unwrap(), Some(&summary())).into_string()
     }
 
     #[test]
@@ -51,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_page_without_a_summary_or_an_attempt_says_so() {
-        let page = page::render(&Fold::of(&b""[..]).unwrap(), None).into_string();
+        let page = page::render(&Fold::of(RunLines::all(&b""[..])).unwrap(), None).into_string();
         golden::check("report-empty.html", &page);
         assert!(page.contains("has no summary"), "{page}");
     }
