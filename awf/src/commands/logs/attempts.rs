@@ -104,12 +104,3 @@ pub(super) fn each(
     }
     Ok(())
 }
-
-/// Whether Squid never sees what is judged there: what the relay refuses is shown to it for its log, and the guard judges
-/// Squid's own connections.
-pub(super) const fn is_unseen(layer: Layer) -> bool {
-    match layer {
-        Layer::Kernel | Layer::Lsm | Layer::Name | Layer::Seccomp => true,
-        Layer::Guard | Layer::Relay | Layer::Proxy => false,
-    }
-}

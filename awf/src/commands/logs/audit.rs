@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::attempts::{self, Line, Read};
 use super::audit_text::{Denial, Report};
+use super::denials::Denials;
 use super::entry::{Entry, Outcome, Seconds};
 use super::manifest::{Manifest, Rules};
 use super::text::{self, Paint};
@@ -18,7 +19,7 @@ use super::totals::{Beside, RuleHits, process_of};
 use super::{Log, tell_damaged};
 use crate::cli::reading::{AuditArgs, Decision, TotalsFormat};
 use crate::commands::source::{self, Source};
-use crate::observe::record::{Layer, Verdict};
+use crate::observe::record::Layer;
 
 /// What is asked, and what it is asked of.
 #[derive(Clone, Copy)]
@@ -65,8 +66,10 @@ impl Audit<'_> {
         let mut report = Report::new(self.manifest, self.args.format);
         let mut hits = RuleHits::default();
         let mut seen = 0_u64;
+        let mut denials = Denials::default();
         let damaged = self.each_entry(|entry| {
             seen += 1;
+            denials.learn(entry);
             let decided = self.rules.decided(entry);
             let (outcome, rule) = (entry.outcome(), self.rules.id(decided));
             if !self.wants(entry.domain(), rule, outcome) {
@@ -81,7 +84,7 @@ impl Audit<'_> {
             });
             Ok(())
         })?;
-        let beside = self.beside()?;
+        let beside = self.beside(&mut denials)?;
         self.must_have(seen, beside.as_ref().map_or(0, |it| it.processes.len()) > 0)?;
         let text = report.text(&hits.list(self.rules), (damaged, beside.as_ref()), paint);
         Ok(writeln!(out, "{text}")?)
@@ -98,8 +101,10 @@ impl Audit<'_> {
             }
             Ok(())
         };
+        let mut denials = Denials::default();
         self.each_entry(|entry| {
             seen += 1;
+            denials.learn(entry);
             let decided = self.rules.decided(entry);
             let (domain, rule) = (entry.domain(), self.rules.id(decided));
             if !self.wants(domain, rule, entry.outcome()) {
@@ -118,7 +123,7 @@ impl Audit<'_> {
             };
             item(&shown, out)
         })?;
-        self.each_unseen(|line, layer| {
+        self.each_unseen(&mut denials, |line, (layer, count)| {
             seen += 1;
             if !self.wants(subject(line), &line.rule, Outcome::Denied) {
                 return Ok(());
@@ -137,7 +142,7 @@ impl Audit<'_> {
                     protocol: &line.protocol,
                     process: process_of(line),
                     pid: line.pid,
-                    count: line.count,
+                    count,
                 }),
             };
             item(&shown, out)
@@ -156,21 +161,26 @@ impl Audit<'_> {
     }
 
     /// Gives every refusal that Squid never saw.
-    fn each_unseen(self, mut see: impl FnMut(&Line<'_>, Layer) -> Result<()>) -> Result<()> {
+    fn each_unseen(
+        self,
+        denials: &mut Denials,
+        mut see: impl FnMut(&Line<'_>, (Layer, u64)) -> Result<()>,
+    ) -> Result<()> {
         let Some(file) = self.record()? else { return Ok(()) };
-        attempts::each(file, |read| match read {
-            Read::Attempt(line, Verdict::Deny, layer) if attempts::is_unseen(layer) => {
-                see(&line, layer)
+        attempts::each(file, |read| {
+            let Read::Attempt(line, verdict, layer) = read else { return Ok(()) };
+            match denials.unseen(&line, (verdict, layer)) {
+                0 => Ok(()),
+                count => see(&line, (layer, count)),
             }
-            _ => Ok(()),
         })
     }
 
     /// What the record adds up to, as far as it is asked for.
-    fn beside(self) -> Result<Option<Beside>> {
+    fn beside(self, denials: &mut Denials) -> Result<Option<Beside>> {
         let Some(file) = self.record()? else { return Ok(None) };
         let keep = |line: &Line<'_>, outcome| self.wants(subject(line), &line.rule, outcome);
-        let beside = Beside::read(file, keep)?;
+        let beside = Beside::read(file, denials, keep)?;
         tell_damaged(beside.damaged, &self.source.record());
         Ok(Some(beside))
     }

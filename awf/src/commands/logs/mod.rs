@@ -8,6 +8,7 @@ mod attempts;
 mod audit;
 mod audit_log;
 mod audit_text;
+mod denials;
 mod entry;
 mod follow;
 mod manifest;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use self::denials::Denials;
 use self::entry::Entry;
 use self::manifest::{Manifest, Rules};
 use self::processes::Processes;
@@ -200,15 +202,16 @@ impl Counted {
             None => Manifest::default(),
         };
         let rules = manifest.rules();
-        let mut totals = Totals::default();
+        let (mut totals, mut denials) = (Totals::default(), Denials::default());
         if let Some(log) = Log::for_totals(source) {
             totals.damaged = log.each(|entry| {
+                denials.learn(entry);
                 totals.add(entry, &manifest.topology_peers, &rules);
                 Ok(())
             })?;
             tell_damaged(totals.damaged, &log.path);
         }
-        Ok(Self { totals, rules, beside: beside(source)? })
+        Ok(Self { totals, rules, beside: beside(source, &mut denials)? })
     }
 
     fn account(&self) -> Account<'_> {
@@ -222,13 +225,14 @@ fn readable(path: &Path) -> Option<Manifest> {
 }
 
 /// The record beside the logs, if there is one that holds something.
-fn beside(source: &Source) -> Result<Option<Beside>> {
+fn beside(source: &Source, denials: &mut Denials) -> Result<Option<Beside>> {
     let record = source.record();
     if fs::metadata(&record).map_or(0, |facts| facts.len()) == 0 {
         return Ok(None);
     }
     let beside = Beside::read(
         BufReader::with_capacity(1 << 16, source::open(&record)?),
+        denials,
         |_line, _verdict| true,
     )?;
     tell_damaged(beside.damaged, &record);

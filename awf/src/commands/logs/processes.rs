@@ -15,7 +15,7 @@ use super::entry::Entry;
 /// goes through the whole range first.
 const LATER_MS: i64 = 2000;
 /// Squid cuts its times to milliseconds.
-const EARLIER_MS: i64 = 2;
+pub(super) const EARLIER_MS: i64 = 2;
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,8 @@ impl Processes {
     }
 }
 
-fn span(line: &Line<'_>) -> Option<(i64, i64)> {
+/// When a connection began and ended.
+pub(super) fn span(line: &Line<'_>) -> Option<(i64, i64)> {
     let milliseconds = |text: &str| Some(text.parse::<Timestamp>().ok()?.as_millisecond());
     let begin = milliseconds(&line.time)?;
     let last = line.until.as_deref().and_then(milliseconds).unwrap_or(begin);

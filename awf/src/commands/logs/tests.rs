@@ -164,6 +164,49 @@ fn an_audit_can_be_narrowed() {
     assert_eq!(audit_of("ours", &nothing, Paint(false)), "[]\n\n");
 }
 
+/// A CONNECT to an allowed host with a TLS hello for another, and one that the policy denied, which Squid was shown.
+#[test]
+fn what_the_relay_refused_on_an_open_tunnel_is_counted_and_audited_as_denied() {
+    let place = std::env::temp_dir().join(format!("awf-logs-tunnel-{}", std::process::id()));
+    fs::create_dir_all(&place).unwrap();
+    let golden = source("ours").logs;
+    fs::copy(golden.join("policy-manifest.json"), place.join("policy-manifest.json")).unwrap();
+    let lines = |name: &str, port: &str| {
+        let whole = fs::read_to_string(golden.join(name)).unwrap();
+        whole.lines().find(|line| line.contains(port)).unwrap().to_owned() + "\n"
+    };
+    let logged = lines("audit.jsonl", "\"client_port\":40001")
+        + &lines("audit.jsonl", "\"client_port\":40004");
+    let tunnel = lines("egress.jsonl", "\"client_port\": 40001")
+        .replace(
+            "\"verdict\": \"allow\", \"layer\": \"proxy\"",
+            "\"verdict\": \"deny\", \"layer\": \"relay\"",
+        )
+        .replace("allow-both-plain", "deny-sni-mismatch");
+    fs::write(place.join("audit.jsonl"), logged).unwrap();
+    fs::write(
+        place.join("egress.jsonl"),
+        tunnel + &lines("egress.jsonl", "\"client_port\": 40004"),
+    )
+    .unwrap();
+    let source = Source { logs: place.clone(), found: Found::Named };
+    let counted = Counted::of(&source).unwrap().account().json().unwrap();
+    let counted: serde_json::Value = serde_json::from_str(&counted).unwrap();
+    let args = AuditArgs { decision: Some(Decision::Denied), ..audit_args(TotalsFormat::Json) };
+    let mut manifest = Manifest::read(&place.join("policy-manifest.json")).unwrap();
+    let rules = manifest.rules();
+    let mut out = Vec::new();
+    let audit = audit::Audit { source: &source, manifest: &manifest, rules: &rules, args: &args };
+    audit.print(Paint(false), &mut out).unwrap();
+    fs::remove_dir_all(place).unwrap();
+    assert_eq!((&counted["allowedRequests"], &counted["deniedRequests"]), (&1.into(), &1.into()));
+    assert_eq!(counted["beforeProxy"]["denied"], 1, "{counted}");
+    assert_eq!(counted["beforeProxy"]["byRule"][0]["ruleId"], "deny-sni-mismatch");
+    let items: Vec<serde_json::Value> = serde_json::from_slice(&out).unwrap();
+    let rules: Vec<&str> = items.iter().map(|item| item["matchedRule"].as_str().unwrap()).collect();
+    assert_eq!(rules, ["deny-default", "deny-sni-mismatch"]);
+}
+
 #[test]
 fn an_empty_list_says_where_logs_would_be() {
     let text = list(&[]);

@@ -11,6 +11,7 @@ use anyhow::Result;
 use indexmap::IndexMap;
 
 use super::attempts::{self, Line, Read};
+use super::denials::Denials;
 use super::entry::{Entry, Outcome};
 use super::manifest::{Action, Decided, Rules, UNKNOWN};
 use crate::observe::record::{Layer, Verdict};
@@ -177,6 +178,7 @@ impl Beside {
     /// Reads a record, as far as it is to be kept.
     pub(super) fn read(
         file: impl BufRead,
+        denials: &mut Denials,
         keep: impl Fn(&Line<'_>, Outcome) -> bool,
     ) -> Result<Self> {
         let mut beside = Self::default();
@@ -188,8 +190,9 @@ impl Beside {
                         Verdict::Deny => Outcome::Denied,
                         Verdict::Error => Outcome::Error,
                     };
+                    let unseen = denials.unseen(&line, (verdict, layer));
                     if keep(&line, outcome) {
-                        beside.add(&line, outcome, layer);
+                        beside.add(&line, outcome, (layer, unseen));
                     }
                 }
                 Read::End(lost, complete) => beside.end_with(lost, complete),
@@ -201,19 +204,19 @@ impl Beside {
         Ok(beside)
     }
 
-    fn add(&mut self, line: &Line<'_>, outcome: Outcome, layer: Layer) {
+    fn add(&mut self, line: &Line<'_>, outcome: Outcome, (layer, unseen): (Layer, u64)) {
         let process = process_of(line);
         change(&mut self.processes, process, |tally| tally.add(outcome, line.count));
         change(&mut self.protocols, &line.protocol, |tally| tally.add(outcome, line.count));
-        if outcome != Outcome::Denied || !attempts::is_unseen(layer) {
+        if unseen == 0 {
             return;
         }
         let rule = (line.rule.clone().into_owned(), layer);
         let known = self.refused.len() < MOST || self.refused.contains_key(&rule);
         let rule = if known { rule } else { (OTHERS.to_owned(), layer) };
         let count = self.refused.entry(rule).or_default();
-        *count = count.saturating_add(line.count);
-        change(&mut self.refused_by, process, |count| *count = count.saturating_add(line.count));
+        *count = count.saturating_add(unseen);
+        change(&mut self.refused_by, process, |count| *count = count.saturating_add(unseen));
     }
 
     /// A directory that several runs used has several ends.
