@@ -105,6 +105,7 @@ fn attempts(live: &Live) -> Option<Attempts> {
         // Other runs may have used the same file.
         if let Line::Attempt(record) = line
             && *record.run == *live.id
+            && record.is_of_command()
         {
             let of_verdict = match record.verdict {
                 Verdict::Allow => &mut counts.allow,

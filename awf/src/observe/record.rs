@@ -211,6 +211,12 @@ impl Record {
         to_line(self)
     }
 
+    /// Whether the command tried it. The guard judges the proxy's own connections, and the attempt of the command's that was
+    /// behind one has a record of its own.
+    pub fn is_of_command(&self) -> bool {
+        self.layer != Layer::Guard
+    }
+
     /// A denial that is still to be filled in: `Record { rule, .., ..Record::denied(time, run, layer) }`.
     pub fn denied(time: String, run: Arc<str>, layer: Layer) -> Self {
         Self {

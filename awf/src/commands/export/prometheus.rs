@@ -33,6 +33,7 @@ pub fn write(
     let mut sums = Sums::default();
     record.each(|_number, line| {
         match line {
+            Line::Attempt(record) if !record.is_of_command() => {}
             Line::Attempt(record) => sums.add(&record),
             Line::Damaged => sums.damaged += 1,
             Line::Summary(_) | Line::Signature(_) => {}
@@ -62,7 +63,7 @@ impl Sums {
             out,
             "awf_attempts_total",
             "counter",
-            "Attempts on record, by what became of them.",
+            "Attempts of the command, by what became of them.",
         )?;
         for ((verdict, rule, layer), count) in &self.attempts {
             let (verdict, layer) = (word(verdict), word(layer));

@@ -71,6 +71,7 @@ pub fn write(
     let mut refusals = Refusals::default();
     record.each(|number, line| {
         match line {
+            Line::Attempt(record) if !record.is_of_command() => {}
             Line::Attempt(record) => refusals.add(record, number),
             Line::Damaged => refusals.damaged += 1,
             Line::Summary(_) | Line::Signature(_) => {}

@@ -194,7 +194,9 @@ impl Gathered {
                 } else {
                     health.begin(&record.run);
                 }
-                self.attempt(&record, denied);
+                if record.is_of_command() {
+                    self.attempt(&record, denied);
+                }
             }
             Line::Summary(summary) => health.end(&summary),
             Line::Signature(_) => {}

@@ -88,6 +88,17 @@ fn a_run_that_lacks_something_is_told_of_though_a_later_one_in_the_file_is_whole
     assert!(!warnings(RECORD.to_owned()).contains("run awf-"));
 }
 
+#[test]
+fn what_the_guard_refused_to_the_proxy_is_no_attempt() {
+    let guard = Record {
+        name: Some("guarded.example".into()),
+        ..Record::denied("t".into(), "r".into(), Layer::Guard)
+    };
+    let mut gathered = Gathered::default();
+    gathered.see(Line::Attempt(Box::new(guard)), &mut Health::default(), true);
+    assert!(gathered.attempts == 0 && gathered.needs.is_empty() && gathered.asides.is_empty());
+}
+
 fn attempt(name: &str, port: u16) -> Record {
     Record {
         verdict: Verdict::Allow,

@@ -191,7 +191,7 @@ impl Beside {
                         Verdict::Error => Outcome::Error,
                     };
                     let unseen = denials.unseen(&line, (verdict, layer));
-                    if keep(&line, outcome) {
+                    if layer != Layer::Guard && keep(&line, outcome) {
                         beside.add(&line, outcome, (layer, unseen));
                     }
                 }

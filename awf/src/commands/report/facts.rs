@@ -60,8 +60,9 @@ fn missing(fold: &Fold, summary: Option<&Summary>) -> Vec<String> {
     }
     let attempts = summary.attempts;
     let told = attempts.allow.saturating_add(attempts.deny).saturating_add(attempts.error);
-    if told != fold.totals.attempts() {
-        let (told, found) = (words::number(told), words::number(fold.totals.attempts()));
+    let found = fold.totals.attempts().saturating_add(fold.guarded);
+    if told != found {
+        let (told, found) = (words::number(told), words::number(found));
         missing.push(format!("The summary counts {told} attempts, the lines {found}."));
     }
     missing
@@ -92,6 +93,10 @@ pub(super) fn list(fold: &Fold, summary: Option<&Summary>) -> Markup {
     }
     if let Some(step) = &fold.step {
         facts.push(("Step", html! { (step) }));
+    }
+    if fold.guarded > 0 {
+        let refused = words::counted(fold.guarded, "connection", "connections");
+        facts.push(("Refused to the proxy", html! { (refused) ", by the guard" }));
     }
     if fold.others > 0 {
         let lines = words::counted(fold.others, "line", "lines");

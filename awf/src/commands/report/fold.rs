@@ -126,6 +126,8 @@ pub(super) struct Fold {
     pub(super) run: Option<String>,
     pub(super) step: Option<String>,
     pub(super) totals: Counts,
+    /// Connections of the proxy's that were refused to it: no attempts of the command's.
+    pub(super) guarded: u64,
     pub(super) damaged: u64,
     pub(super) signed: bool,
     /// Lines of other runs in the file, which are not counted.
@@ -143,6 +145,7 @@ impl Fold {
             run: None,
             step: None,
             totals: Counts::default(),
+            guarded: 0,
             damaged: 0,
             signed: false,
             others: 0,
@@ -167,6 +170,10 @@ impl Fold {
         self.run.get_or_insert_with(|| text::shown(&record.run));
         if let (None, Some(step)) = (&self.step, &record.step) {
             self.step = Some(text::shown(step));
+        }
+        if !record.is_of_command() {
+            self.guarded = self.guarded.saturating_add(record.count);
+            return;
         }
         self.totals.add(record);
         self.timeline.add(record);

@@ -58,6 +58,24 @@ mod tests {
     }
 
     #[test]
+    fn what_the_guard_refused_to_the_proxy_is_no_attempt_of_the_command() {
+        let guard = Record {
+            name: Some("guarded.example".into()),
+            ..Record::denied("t".into(), "r".into(), Layer::Guard)
+        };
+        let text = [golden::RECORD.as_bytes(), &guard.to_line().unwrap()].concat();
+        let text = String::from_utf8(text).unwrap();
+        let lines = text.replace("\"deny\": 45", "\"deny\": 46");
+        let fold = Fold::of(RunLines::all(lines.as_bytes())).unwrap();
+        assert_eq!((fold.totals.refused, fold.guarded), (45, 1));
+        let mut summary = summary();
+        summary.attempts.deny += 1;
+        let page = page::render(&fold, Some(&summary)).into_string();
+        assert!(!page.contains("guarded.example") && page.contains("1 connection, by the guard"));
+        assert!(!page.contains("The summary counts"), "all lines are there");
+    }
+
+    #[test]
     fn no_text_of_a_record_is_markup() {
         let evil = "</style><script>alert(1)</script>\"'&<!--\u{202e}\u{1b}[2J";
         let process = ProcessInfo {

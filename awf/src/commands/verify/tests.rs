@@ -74,6 +74,20 @@ fn records_that_hold() {
 }
 
 #[test]
+fn a_connection_that_the_guard_refused_to_the_proxy_is_counted_once() {
+    let text = String::from_utf8(lines().concat()).unwrap();
+    let (attempts, end) = text.split_at(text.rfind("{\"_schema\"").unwrap());
+    let own = text.lines().find(|line| line.contains("rebind.example.org")).unwrap();
+    let end = end
+        .replace("\"guard_refuse\": 0", "\"guard_refuse\": 1")
+        .replace("\"deny\": 45", "\"deny\": 46")
+        .replace("\"inward-address\": 1", "\"inward-address\": 2");
+    let guard = own.replace("\"layer\": \"proxy\"", "\"layer\": \"guard\"");
+    let (text, holds) = report(format!("{attempts}{guard}\n{end}").as_bytes(), None);
+    assert!(holds && text.contains("it refused 41, 41 of them on record"), "{text}");
+}
+
+#[test]
 fn an_end_that_does_not_fit_is_found() {
     let changed = |from: &str, to: &str| {
         let text = String::from_utf8(lines().concat()).unwrap();
@@ -92,7 +106,7 @@ fn an_end_that_does_not_fit_is_found() {
     let lost = changed("\"ring\": 0", "\"ring\": 2");
     fails(&lost, "the end says that 2 are missing");
     let lost = String::from_utf8(lost).unwrap().replace("\"refuse\": 40", "\"refuse\": 42");
-    fails(lost.as_bytes(), "41 of them on record, 2 lost as the end says\n");
+    fails(lost.as_bytes(), "40 of them on record, 2 lost as the end says\n");
 }
 
 #[test]

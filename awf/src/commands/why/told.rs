@@ -21,7 +21,7 @@ pub(super) struct Told<'a> {
     pub allowed: &'a [String],
 }
 
-/// The line that is asked for, else the last one with a refusal.
+/// The line that is asked for, else the last one with a refusal of the command's.
 pub(super) fn find(mut file: impl BufRead, wanted: Option<u64>) -> Result<(u64, Record)> {
     let (mut line, mut number, mut last) = (Vec::new(), 0, None);
     while lines::next(&mut file, &mut line)? {
@@ -37,6 +37,7 @@ pub(super) fn find(mut file: impl BufRead, wanted: Option<u64>) -> Result<(u64, 
             None => {
                 if let Line::Attempt(record) = Line::parse(&line)
                     && record.verdict == Verdict::Deny
+                    && record.is_of_command()
                 {
                     last = Some((number, *record));
                 }
