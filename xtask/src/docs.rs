@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use crate::build;
+use crate::{build, suffixes};
 
 /// Where they lie.
 const DIRECTORY: &str = "awf/docs";
@@ -40,6 +40,8 @@ impl Docs {
 }
 
 fn write() -> Result<()> {
+    // First, because awf is built with it.
+    suffixes::write()?;
     let awf = build::tested()?;
     for (file, words) in FILES {
         let path = build::workspace().join(DIRECTORY).join(file);

@@ -13,6 +13,7 @@ mod run;
 mod security;
 mod setup;
 mod step;
+mod suffixes;
 mod test;
 mod tidy;
 mod vm;
@@ -50,7 +51,7 @@ enum Task {
     Install(install::Install),
     /// Write the table of SECURITY.md from the table of vectors.
     Security(security::Security),
-    /// Write awf/docs from what awf says about its options.
+    /// Write awf/docs from what awf says about its options, and the list of names above public suffixes.
     Docs(docs::Docs),
     /// Check what no compiler checks.
     Tidy,

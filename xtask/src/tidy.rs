@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-use crate::build;
+use crate::{build, suffixes};
 
 /// Lines of production code in a file (everything before its tests).
 const FILE_LINES: usize = 400;
@@ -25,7 +25,7 @@ const UNSAFE_PLACES: [&str; 8] = [
     "tests/src/bin/probe/",
 ];
 
-/// Checks every source file.
+/// Checks every source file, and the one that is made of a dependency's data.
 pub(crate) fn run() -> Result<()> {
     let mut faults = Vec::new();
     for crate_name in ["awf", "awf-common", "awf-ebpf", "tests", "xtask"] {
@@ -34,7 +34,7 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     ensure!(faults.is_empty(), "tidy:\n  {}", faults.join("\n  "));
-    Ok(())
+    suffixes::check()
 }
 
 fn check(file: &Path, faults: &mut Vec<String>) -> Result<()> {

@@ -4,11 +4,16 @@
 //! else. Must never: fold at a public suffix or across one, behind which strangers own names, nor give an entry that another
 //! one covers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::iter::successors;
+use std::sync::LazyLock;
 
 use super::evidence::{Evidence, Uses};
 use crate::policy::Policy;
+
+/// All names that have a public suffix below them, which the list itself cannot be asked for. `cargo xtask docs` writes it from
+/// the rules of the psl crate, and `cargo xtask tidy` finds that it is not theirs.
+const SUFFIX_PARENTS: &str = include_str!("suffix-parents.txt");
 
 /// One entry of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,28 +160,11 @@ fn foldable(name: &str) -> impl Iterator<Item = &str> {
     parents.skip(1).take_while(move |parent| parent.len() >= registrable)
 }
 
-/// Whether public suffixes are known below a domain: a wildcard would reach what strangers publish there. The list can only be
-/// asked about single names, so this asks about those that providers use; any label will do where the list itself has a star.
+/// Whether there may be public suffixes below a domain: a wildcard would reach what strangers publish there. The list has names
+/// of other scripts as they are read, and not as they are asked for (`xn--`).
 fn has_suffixes_below(parent: &str) -> bool {
-    const USUAL: [&str; 12] = [
-        "x",
-        "app",
-        "apps",
-        "blob",
-        "blob.core",
-        "cdn",
-        "cloudapp",
-        "compute",
-        "map",
-        "pages",
-        "s3",
-        "web",
-    ];
-    USUAL.iter().any(|label| {
-        let name = format!("{label}.{parent}");
-        psl::suffix(name.as_bytes())
-            .is_some_and(|it| it.is_known() && it.as_bytes() == name.as_bytes())
-    })
+    static PARENTS: LazyLock<HashSet<&str>> = LazyLock::new(|| SUFFIX_PARENTS.lines().collect());
+    PARENTS.contains(parent) || parent.split('.').any(|label| label.starts_with("xn--"))
 }
 
 /// Gives names, alone or folded, to entries above that cover them anyway.

@@ -147,6 +147,16 @@ fn names_are_folded_at_the_deepest_domain_and_never_at_a_public_suffix() {
         2,
         "=https://ec2.amazonaws.com,=https://sts.amazonaws.com",
     );
+    folds(
+        &["api.railway.app", "backboard.railway.app", "docs.railway.app"],
+        3,
+        "=https://api.railway.app,=https://backboard.railway.app,=https://docs.railway.app",
+    );
+    folds(
+        &["a.xn--stfold-9xa.no", "b.xn--stfold-9xa.no"],
+        2,
+        "=https://a.xn--stfold-9xa.no,=https://b.xn--stfold-9xa.no",
+    );
     folds(&["a.corp", "b.corp"], 2, "=https://a.corp,=https://b.corp");
 }
 
