@@ -16,8 +16,11 @@ use crate::commands::lines::Line;
 use crate::observe::record::{Record, Verdict, to_line};
 use crate::observe::summary::Summary;
 
-/// Log records in one request: some 1.5 MiB, where collectors take 4 MiB and more.
+/// Log records in one request at most.
 const BATCH: usize = 1_000;
+/// Bytes of log records with which a request is full, where collectors take 4 MiB and more. One of them has at most some
+/// 40 KiB.
+const FULL: usize = 1 << 20;
 
 /// Writes requests; gives how many lines were damaged.
 pub fn write(
@@ -61,24 +64,28 @@ struct Batches {
     version: Option<String>,
     /// As text, which takes a tenth of the memory.
     records: Vec<Box<RawValue>>,
+    bytes: usize,
 }
 
 impl Batches {
     fn new(summary: Option<&Summary>) -> Self {
         let version = summary.map(|summary| summary.terms.awf.clone());
-        Self { resource: resource(summary), version, records: Vec::new() }
+        Self { resource: resource(summary), version, records: Vec::new(), bytes: 0 }
     }
 
     /// Takes a log record; gives a request when one is full.
     fn add(&mut self, record: &Value) -> io::Result<Option<Vec<u8>>> {
         let text = String::from_utf8(to_line(record)?).map_err(io::Error::other)?;
+        self.bytes += text.len();
         self.records.push(RawValue::from_string(text)?);
-        if self.records.len() < BATCH { Ok(None) } else { self.rest() }
+        let is_full = self.records.len() >= BATCH || self.bytes >= FULL;
+        if is_full { self.rest() } else { Ok(None) }
     }
 
     /// What is not in a request yet.
     fn rest(&mut self) -> io::Result<Option<Vec<u8>>> {
         let records = std::mem::take(&mut self.records);
+        self.bytes = 0;
         if records.is_empty() {
             return Ok(None);
         }
@@ -299,7 +306,7 @@ fn nanoseconds(time: &str) -> String {
 mod tests {
     use super::*;
     use crate::commands::golden;
-    use crate::observe::record::Layer;
+    use crate::observe::record::{Layer, ProcessInfo};
 
     #[test]
     fn the_golden_record_is_this_request() {
@@ -311,6 +318,21 @@ mod tests {
         );
         let body: Value = serde_json::from_slice(&out).unwrap();
         golden::check("export.otlp.json", &format!("{body:#}\n"));
+    }
+
+    #[test]
+    fn long_lines_fill_a_request_before_there_are_many_of_them() {
+        let exe = Some("x".repeat(20 << 10));
+        let process = ProcessInfo { exe, ..ProcessInfo::default() };
+        let record = Record { process, ..Record::denied("t".into(), "r".into(), Layer::Kernel) };
+        let (lines, mut sizes) = (record.to_line().unwrap().repeat(200), Vec::new());
+        let see = |body: Vec<u8>| {
+            sizes.push(body.len());
+            Ok(())
+        };
+        requests(RunLines::all(&*lines), None, see).unwrap();
+        assert!(sizes.len() >= lines.len() / FULL, "{sizes:?}");
+        assert!(sizes.iter().all(|size| *size < 2 * FULL), "{sizes:?}");
     }
 
     #[test]
