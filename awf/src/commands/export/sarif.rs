@@ -3,7 +3,7 @@
 //! Takes the record, gives one document. Must never hold more results than code scanning takes, or a text of the agent's
 //! that would be a link: SARIF reads `[text](place)` in messages.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -19,6 +19,10 @@ use crate::observe::summary::Summary;
 
 /// Results at most: what code scanning shows of one run (GitHub's documentation of SARIF support, 2026).
 const MAX_RESULTS: usize = 5_000;
+/// Results of one rule at most: noise under one rule must not push out what another one refused.
+const MAX_OF_RULE: usize = 1_000;
+/// Rules at most: there are some dozens, unless the record was changed.
+const MAX_RULES: usize = 100;
 /// What a path in a URI may not hold as it is (RFC 3986, 3.3).
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -37,10 +41,9 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// What tells results apart.
+/// What tells results of one rule apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
-    rule: String,
     destination: String,
     process: String,
 }
@@ -54,10 +57,18 @@ struct Alike {
     count: u64,
 }
 
+/// What one rule refused.
+#[derive(Debug, Default)]
+struct OfRule {
+    alike: BTreeMap<Key, Alike>,
+    /// Attempts beyond [`MAX_OF_RULE`].
+    beyond: u64,
+}
+
 #[derive(Debug, Default)]
 struct Refusals {
-    alike: BTreeMap<Key, Alike>,
-    /// Attempts beyond [`MAX_RESULTS`].
+    rules: BTreeMap<String, OfRule>,
+    /// Attempts beyond [`MAX_RULES`].
     beyond: u64,
     damaged: u64,
 }
@@ -92,28 +103,38 @@ impl Refusals {
         };
         let process = record.process.exe.as_deref().or(record.process.comm.as_deref());
         let process = process.unwrap_or_default().to_owned();
-        let key = Key { rule, destination: text::destination(&record), process };
-        if let Some(alike) = self.alike.get_mut(&key) {
-            alike.count += record.count;
-        } else if self.alike.len() < MAX_RESULTS {
-            self.alike.insert(key, Alike { count: record.count, first: record, line });
-        } else {
+        let key = Key { destination: text::destination(&record), process };
+        if self.rules.len() >= MAX_RULES && !self.rules.contains_key(&rule) {
             self.beyond += record.count;
+            return;
+        }
+        let of_rule = self.rules.entry(rule).or_default();
+        if let Some(alike) = of_rule.alike.get_mut(&key) {
+            alike.count += record.count;
+        } else if of_rule.alike.len() < MAX_OF_RULE {
+            of_rule.alike.insert(key, Alike { count: record.count, first: record, line });
+        } else {
+            of_rule.beyond += record.count;
         }
     }
 
+    /// So many results of each rule that all together are few enough.
+    fn share(&self) -> usize {
+        let fits = |share: &usize| {
+            let results = self.rules.values().map(|of_rule| of_rule.alike.len().min(*share));
+            results.sum::<usize>() <= MAX_RESULTS
+        };
+        (0..=MAX_OF_RULE).rev().find(fits).unwrap_or_default()
+    }
+
     fn document(&self, summary: Option<&Summary>) -> Value {
-        let rules: BTreeSet<&str> = self.alike.keys().map(|key| key.rule.as_str()).collect();
-        let order: BTreeMap<&str, usize> = rules.iter().copied().zip(0..).collect();
-        let workflow = summary.and_then(workflow);
-        let results: Vec<Value> = self
-            .alike
-            .iter()
-            .map(|(key, alike)| {
-                let index = order.get(key.rule.as_str());
-                result(key, alike, (index.copied(), workflow.as_deref()))
-            })
-            .collect();
+        let (share, workflow) = (self.share(), summary.and_then(workflow));
+        let mut results = Vec::new();
+        for (index, (rule, of_rule)) in self.rules.iter().enumerate() {
+            for (key, alike) in of_rule.alike.iter().take(share) {
+                results.push(result((rule, index), key, alike, workflow.as_deref()));
+            }
+        }
         let job = summary.and_then(|summary| summary.terms.github.get("GITHUB_JOB"));
         let job = job.map(|job| format!("{}/", utf8_percent_encode(job, PATH)));
         json!({
@@ -123,7 +144,7 @@ impl Refusals {
                 "tool": { "driver": {
                     "name": "awf",
                     "version": summary.map_or(env!("CARGO_PKG_VERSION"), |summary| &summary.terms.awf),
-                    "rules": rules.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
+                    "rules": self.rules.keys().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
                 } },
                 "automationDetails": { "id": format!("awf/{}", job.unwrap_or_default()) },
                 "columnKind": "unicodeCodePoints",
@@ -146,9 +167,19 @@ impl Refusals {
         if lost > 0 {
             note("error", format!("{lost} attempts are not on record."));
         }
-        if self.beyond > 0 {
-            let text = format!("{} more refused attempts are in the record only.", self.beyond);
-            note("warning", text);
+        let share = self.share();
+        let left_out = |of_rule: &OfRule| {
+            of_rule.alike.values().skip(share).map(|alike| alike.count).sum::<u64>()
+                + of_rule.beyond
+        };
+        let rules = self
+            .rules
+            .iter()
+            .map(|(rule, of_rule)| (without_links(&text::shown(rule)), left_out(of_rule)));
+        for (rule, count) in rules.chain([("further rules".to_owned(), self.beyond)]) {
+            if count > 0 {
+                note("warning", format!("{rule}: {count} more attempts are in the record only."));
+            }
         }
         let Some(summary) = summary else {
             note("error", "The record has no summary: the run goes on, or was killed.".to_owned());
@@ -193,8 +224,9 @@ fn descriptor(rule: &str) -> Value {
     })
 }
 
-fn result(key: &Key, alike: &Alike, (index, workflow): (Option<usize>, Option<&str>)) -> Value {
-    let about = rules::about(&key.rule);
+/// Attempts that one rule, whose place among all rules is known, refused alike.
+fn result((rule, index): (&str, usize), key: &Key, alike: &Alike, workflow: Option<&str>) -> Value {
+    let about = rules::about(rule);
     let level = match about.weight {
         Weight::Usual => "note",
         Weight::Notable => "warning",
@@ -209,9 +241,9 @@ fn result(key: &Key, alike: &Alike, (index, workflow): (Option<usize>, Option<&s
         Some(file) => json!({ "artifactLocation": { "uri": file }, "region": { "startLine": 1 } }),
         None => line.clone(),
     };
-    let identity = [&*key.rule, &*key.destination, &*key.process].join("\0");
+    let identity = [rule, &*key.destination, &*key.process].join("\0");
     json!({
-        "ruleId": key.rule,
+        "ruleId": rule,
         "ruleIndex": index,
         "level": level,
         "message": { "text": message },
@@ -278,6 +310,49 @@ mod tests {
         let document = exported(&line.repeat(3), None);
         let results = document["runs"][0]["results"].as_array().unwrap();
         assert_eq!((results.len(), results[0]["occurrenceCount"].as_u64()), (1, Some(3)));
+    }
+
+    fn refused(rule: &str, number: usize) -> Vec<u8> {
+        let name = Some(format!("n{number:05}.example").into());
+        let record = Record {
+            rule: rule.to_owned(),
+            name,
+            ..Record::denied("t".into(), "r".into(), Layer::Relay)
+        };
+        record.to_line().unwrap()
+    }
+
+    #[test]
+    fn noise_under_some_rules_does_not_push_out_what_another_refused() {
+        let mut lines: Vec<u8> =
+            (0..MAX_OF_RULE + 5).flat_map(|number| refused("deny-default", number)).collect();
+        lines.extend(refused("socket-type", 0));
+        let run = exported(&lines, None)["runs"][0].clone();
+        let results = run["results"].as_array().unwrap();
+        assert_eq!(results.len(), MAX_OF_RULE + 1);
+        assert_eq!(results[MAX_OF_RULE]["ruleId"], "socket-type");
+        let notes = run["invocations"][0]["toolExecutionNotifications"].to_string();
+        assert!(notes.contains("deny-default: 5 more attempts are in the record only"), "{notes}");
+    }
+
+    #[test]
+    fn many_rules_share_what_code_scanning_takes() {
+        let mut refusals = Refusals::default();
+        for rule in 0..10 {
+            for number in 0..MAX_OF_RULE {
+                let Line::Attempt(record) = Line::parse(&refused(&format!("rule-{rule}"), number))
+                else {
+                    panic!("no attempt")
+                };
+                refusals.add(record, 1);
+            }
+        }
+        assert_eq!(refusals.share(), MAX_RESULTS / 10);
+        let document = refusals.document(None);
+        let run = &document["runs"][0];
+        assert_eq!(run["results"].as_array().unwrap().len(), MAX_RESULTS);
+        let notes = run["invocations"][0]["toolExecutionNotifications"].to_string();
+        assert_eq!(notes.matches("500 more attempts").count(), 10);
     }
 
     #[test]

@@ -13,8 +13,10 @@ use crate::observe::record::{Layer, Record, Verdict};
 
 /// Rows of the table of destinations.
 const DESTINATIONS: usize = 1_000;
-/// Rows of all tables of refusals.
+/// Rows of the table of one rule: noise under one rule must not push out what another one refused.
 const REFUSALS: usize = 1_000;
+/// Rules that have a table: there are some dozens, unless the record was changed.
+const RULES: usize = 100;
 /// Processes and ports that are named with a destination.
 const NAMED: usize = 4;
 
@@ -98,10 +100,9 @@ pub(super) struct Destination {
     pub(super) processes: Few,
 }
 
-/// What tells refusals apart; the rule comes first, which keeps those of one rule together.
+/// What tells refusals by one rule apart.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RefusalKey {
-    pub(super) rule: String,
     pub(super) destination: String,
     pub(super) protocol: String,
     pub(super) process: String,
@@ -120,6 +121,16 @@ pub(super) struct Refusal {
     pub(super) line: u64,
 }
 
+/// The refusals by one rule.
+#[derive(Debug)]
+pub(super) struct OfRule(pub(super) Bounded<RefusalKey, Refusal>);
+
+impl Default for OfRule {
+    fn default() -> Self {
+        Self(Bounded::new(REFUSALS))
+    }
+}
+
 /// The record.
 #[derive(Debug)]
 pub(super) struct Fold {
@@ -133,7 +144,7 @@ pub(super) struct Fold {
     /// Lines of other runs in the file, which are not counted.
     pub(super) others: u64,
     pub(super) destinations: Bounded<String, Destination>,
-    pub(super) refusals: Bounded<RefusalKey, Refusal>,
+    pub(super) refusals: Bounded<String, OfRule>,
     pub(super) processes: Processes,
     pub(super) timeline: Timeline,
 }
@@ -150,7 +161,7 @@ impl Fold {
             signed: false,
             others: 0,
             destinations: Bounded::new(DESTINATIONS),
-            refusals: Bounded::new(REFUSALS),
+            refusals: Bounded::new(RULES),
             processes: Processes::default(),
             timeline: Timeline::default(),
         };
@@ -200,12 +211,13 @@ impl Fold {
             _ => return,
         };
         let key = RefusalKey {
-            rule: rule.clone(),
             destination: text::destination(record),
             protocol: text::shown(&record.protocol),
             process: text::process(record).unwrap_or_default(),
         };
-        let Some(row) = self.refusals.row(key, record.count) else { return };
+        let of_rule = self.refusals.row(rule.clone(), record.count);
+        let row = of_rule.and_then(|OfRule(rows)| rows.row(key, record.count));
+        let Some(row) = row else { return };
         if row.layer.is_none() {
             row.layer = Some(record.layer);
             row.reason = text::shown(&record.reason);

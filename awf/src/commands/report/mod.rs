@@ -104,6 +104,28 @@ mod tests {
     }
 
     #[test]
+    fn noise_under_one_rule_does_not_push_out_what_another_refused() {
+        let mut lines = Vec::new();
+        for number in 0..3_000_u32 {
+            let record = Record {
+                rule: "deny-default".to_owned(),
+                name: Some(format!("n{number}.example").into()),
+                ..Record::denied("t".into(), "r".into(), Layer::Relay)
+            };
+            lines.extend(record.to_line().unwrap());
+        }
+        let grave = Record {
+            rule: "socket-type".to_owned(),
+            protocol: "inet/raw/1".to_owned(),
+            ..Record::denied("t".into(), "r".into(), Layer::Kernel)
+        };
+        lines.extend(grave.to_line().unwrap());
+        let page = page(&lines);
+        let (grave, noise) = (page.find("inet/raw/1"), page.find("refusals by this rule"));
+        assert!(grave.is_some() && grave < noise, "{grave:?} {noise:?}");
+    }
+
+    #[test]
     fn a_record_of_very_many_destinations_and_processes_is_a_page_that_counts_the_rest() {
         let mut lines = Vec::new();
         for number in 0..3_000_u32 {

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use maud::{Markup, html};
 
 use super::bounded::Bounded;
-use super::fold::{Counts, Destination, Few, Refusal, RefusalKey};
+use super::fold::{Counts, Destination, Few, OfRule, Refusal, RefusalKey};
 use super::words;
 use crate::commands::export::text::shown;
 use crate::observe::rules::{self, Rule, Weight, capital, sentence};
@@ -49,37 +49,32 @@ pub(super) fn destinations(rows: &Bounded<String, Destination>) -> Markup {
 }
 
 /// What was refused, by rule: what tells most first.
-pub(super) fn refusals(rows: &Bounded<RefusalKey, Refusal>) -> Markup {
-    if rows.len() == 0 {
+pub(super) fn refusals(refused: &Bounded<String, OfRule>) -> Markup {
+    if refused.len() == 0 {
         return html! { p.quiet { "Nothing was refused." } };
     }
-    let mut groups: Vec<(&str, Vec<(&RefusalKey, &Refusal)>)> = Vec::new();
-    for row in rows.rows() {
-        match groups.last_mut().filter(|(rule, _)| *rule == row.0.rule) {
-            Some((_, alike)) => alike.push(row),
-            None => groups.push((&row.0.rule, vec![row])),
-        }
-    }
+    let mut groups: Vec<(&String, &OfRule)> = refused.rows().collect();
     groups.sort_by_key(|(rule, alike)| (Reverse(rules::about(rule).weight), Reverse(sum(alike))));
     html! {
         @for (rule, alike) in &groups { (group(rule, alike)) }
-        (beyond(rows.beyond(), "refusals"))
+        (beyond(refused.beyond(), "rules"))
     }
 }
 
-fn sum(alike: &[(&RefusalKey, &Refusal)]) -> u64 {
-    alike.iter().map(|(_, row)| row.count).fold(0, u64::saturating_add)
+fn sum(OfRule(rows): &OfRule) -> u64 {
+    rows.rows().map(|(_, row)| row.count).fold(rows.beyond(), u64::saturating_add)
 }
 
 /// What one rule refused.
-fn group(rule: &str, alike: &[(&RefusalKey, &Refusal)]) -> Markup {
+fn group(rule: &str, alike: &OfRule) -> Markup {
     let Rule { title, meaning, remedy, weight, .. } = rules::about(rule);
     let (class, word) = match weight {
         Weight::Grave => ("grave", "grave"),
         Weight::Notable => ("notable", "notable"),
         Weight::Usual => ("usual", "routine"),
     };
-    let mut sorted = alike.to_vec();
+    let OfRule(rows) = alike;
+    let mut sorted: Vec<(&RefusalKey, &Refusal)> = rows.rows().collect();
     sorted.sort_by_key(|(_, row)| (Reverse(row.count), row.line));
     html! {
         article.rule.(class) {
@@ -101,6 +96,7 @@ fn group(rule: &str, alike: &[(&RefusalKey, &Refusal)]) -> Markup {
                 } }
                 tbody role="rowgroup" { @for (key, row) in sorted { (refusal(key, row)) } }
             }
+            (beyond(rows.beyond(), "refusals by this rule"))
         }
     }
 }
