@@ -85,7 +85,7 @@ impl Audit<'_> {
             Ok(())
         })?;
         let beside = self.beside(&mut denials)?;
-        self.must_have(seen, beside.as_ref().map_or(0, |it| it.processes.len()) > 0)?;
+        self.must_have(seen + beside.as_ref().map_or(0, |it| it.attempts))?;
         let text = report.text(&hits.list(self.rules), (damaged, beside.as_ref()), paint);
         Ok(writeln!(out, "{text}")?)
     }
@@ -123,8 +123,7 @@ impl Audit<'_> {
             };
             item(&shown, out)
         })?;
-        self.each_unseen(&mut denials, |line, (layer, count)| {
-            seen += 1;
+        let attempts = self.each_unseen(&mut denials, |line, (layer, count)| {
             if !self.wants(subject(line), &line.rule, Outcome::Denied) {
                 return Ok(());
             }
@@ -147,7 +146,7 @@ impl Audit<'_> {
             };
             item(&shown, out)
         })?;
-        self.must_have(seen, false)?;
+        self.must_have(seen + attempts)?;
         out.write_all(if printed == 0 { b"[]" } else { b"\n]" })?;
         Ok(out.write_all(b"\n\n")?)
     }
@@ -160,20 +159,23 @@ impl Audit<'_> {
         Ok(damaged)
     }
 
-    /// Gives every refusal that Squid never saw.
+    /// Gives every refusal that Squid never saw, and the number of all attempts on record at the end.
     fn each_unseen(
         self,
         denials: &mut Denials,
         mut see: impl FnMut(&Line<'_>, (Layer, u64)) -> Result<()>,
-    ) -> Result<()> {
-        let Some(file) = self.record()? else { return Ok(()) };
+    ) -> Result<u64> {
+        let Some(file) = self.record()? else { return Ok(0) };
+        let mut attempts = 0;
         attempts::each(file, |read| {
             let Read::Attempt(line, verdict, layer) = read else { return Ok(()) };
+            attempts += 1;
             match denials.unseen(&line, (verdict, layer)) {
                 0 => Ok(()),
                 count => see(&line, (layer, count)),
             }
-        })
+        })?;
+        Ok(attempts)
     }
 
     /// What the record adds up to, as far as it is asked for.
@@ -207,8 +209,9 @@ impl Audit<'_> {
             && args.domain.as_ref().is_none_or(has)
     }
 
-    fn must_have(self, seen: u64, others: bool) -> Result<()> {
-        if seen == 0 && !others {
+    /// `seen`: requests and attempts, whatever was asked for.
+    fn must_have(self, seen: u64) -> Result<()> {
+        if seen == 0 {
             bail!("No log entries found in {}", self.source.logs.display());
         }
         Ok(())

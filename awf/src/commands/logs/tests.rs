@@ -208,6 +208,31 @@ fn what_the_relay_refused_on_an_open_tunnel_is_counted_and_audited_as_denied() {
 }
 
 #[test]
+fn a_filter_that_fits_nothing_is_no_error_in_any_format_where_there_is_but_a_record() {
+    let place = std::env::temp_dir().join(format!("awf-logs-record-{}", std::process::id()));
+    fs::create_dir_all(&place).unwrap();
+    let golden = source("ours").logs;
+    let allowed = golden::RECORD.lines().next().unwrap();
+    fs::write(place.join("egress.jsonl"), format!("{allowed}\n")).unwrap();
+    let source = Source { logs: place.clone(), found: Found::Named };
+    let mut manifest = Manifest::read(&golden.join("policy-manifest.json")).unwrap();
+    let rules = manifest.rules();
+    let print = |format| {
+        let args = AuditArgs { domain: Some("nomatch".into()), ..audit_args(format) };
+        let audit =
+            audit::Audit { source: &source, manifest: &manifest, rules: &rules, args: &args };
+        audit.print(Paint(false), &mut Vec::new())
+    };
+    let formats = [TotalsFormat::Pretty, TotalsFormat::Markdown, TotalsFormat::Json];
+    let printed = formats.map(print);
+    fs::write(place.join("egress.jsonl"), "").unwrap();
+    let of_nothing = formats.map(print);
+    fs::remove_dir_all(place).unwrap();
+    assert!(printed.iter().all(Result::is_ok), "{printed:?}");
+    assert!(of_nothing.iter().all(Result::is_err), "{of_nothing:?}");
+}
+
+#[test]
 fn an_empty_list_says_where_logs_would_be() {
     let text = list(&[]);
     assert_eq!(text.lines().count(), 4);

@@ -165,6 +165,8 @@ pub(super) struct Beside {
     pub(super) refused: BTreeMap<(String, Layer), u64>,
     /// The same by process.
     pub(super) refused_by: IndexMap<String, u64>,
+    /// Lines of attempts, whether they were kept or not.
+    pub(super) attempts: u64,
     /// All attempts by process.
     pub(super) processes: IndexMap<String, Tally>,
     /// All attempts by protocol.
@@ -190,6 +192,7 @@ impl Beside {
                         Verdict::Deny => Outcome::Denied,
                         Verdict::Error => Outcome::Error,
                     };
+                    beside.attempts += 1;
                     let unseen = denials.unseen(&line, (verdict, layer));
                     if layer != Layer::Guard && keep(&line, outcome) {
                         beside.add(&line, outcome, (layer, unseen));
