@@ -70,6 +70,11 @@ impl Account {
         self.lines
     }
 
+    /// Whether a change of a line could be told.
+    pub(super) const fn is_protected(&self) -> bool {
+        self.linked > 0 || self.signature.is_some()
+    }
+
     /// Takes a line with its number and its text.
     pub(super) fn see(&mut self, number: u64, text: &[u8], line: Line) {
         self.lines += 1;

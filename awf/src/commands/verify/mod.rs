@@ -105,8 +105,11 @@ impl Contents {
             }
         }
         let end = if failed == 0 {
-            let mark = screen.painted(Colour::Green, "ok");
-            format!("{mark}: all that the record claims holds\n")
+            let bare = self.runs.values().any(|account| !account.is_protected());
+            let colour = if bare { Colour::Yellow } else { Colour::Green };
+            let mark = screen.painted(colour, "ok");
+            let but = if bare { ", but nothing protects it against changes" } else { "" };
+            format!("{mark}: all that the record claims holds{but}\n")
         } else {
             let mark = screen.painted(Colour::Red, "NOT OK");
             let verb = if failed == 1 { "does" } else { "do" };
