@@ -87,6 +87,10 @@ pub fn sentence(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
     use awf_common::decide::Reason;
 
     use super::*;
@@ -96,6 +100,57 @@ mod tests {
         for reason in (0..=u8::MAX).filter_map(Reason::from_number) {
             assert!(find(reason.name()).is_some(), "{}", reason.name());
         }
+    }
+
+    /// Ids in the source: literals that begin as ids do, and those that stand where an id stands.
+    fn written(text: &str, found: &mut BTreeSet<String>) {
+        const BEGINNINGS: [&str; 6] =
+            ["deny-", "budget-", "model-", "proxy-denied", "rate-", "api-"];
+        // A host and a field of HTTP.
+        const OTHERS: [&str; 2] = ["api-proxy", "api-key"];
+        let mut before = "";
+        for (index, part) in text.split('"').enumerate() {
+            let is_word = |part: &str| {
+                part.ends_with(|end: char| end.is_ascii_lowercase())
+                    && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+            };
+            let place = before.trim_end();
+            let stands = place.ends_with("::refused(") || place.ends_with(" rule:");
+            let begins = BEGINNINGS.iter().any(|beginning| part.starts_with(beginning));
+            if index % 2 == 1 && is_word(part) && (begins || stands) && !OTHERS.contains(&part) {
+                found.insert(part.to_owned());
+            }
+            before = part;
+        }
+    }
+
+    fn sources(directory: &Path, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if name != "tests" {
+                    sources(&path, found);
+                }
+            } else if path.extension().is_some_and(|it| it == "rs") && name != "tests.rs" {
+                let text = fs::read_to_string(&path).unwrap();
+                written(text.split("#[cfg(test)]").next().unwrap(), found);
+            }
+        }
+    }
+
+    #[test]
+    fn every_rule_that_is_written_anywhere_is_explained() {
+        let mut found = BTreeSet::new();
+        for part in ["api_proxy", "observe", "policy", "proxy", "relay", "session"] {
+            sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(part), &mut found);
+        }
+        let known = ["deny-sni-mismatch", "proxy-denied", "client-left", "cut", "enforcement-lost"];
+        for id in known.into_iter().chain(["api-malformed", "budget-runs", "rate-limit"]) {
+            assert!(found.contains(id), "{id} is not found in the source: {found:?}");
+        }
+        let unexplained: Vec<&String> = found.iter().filter(|id| find(id).is_none()).collect();
+        assert!(unexplained.is_empty(), "no row of the table is for {unexplained:?}");
     }
 
     #[test]

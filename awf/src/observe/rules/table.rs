@@ -95,10 +95,9 @@ pub static RULES: &[Rule] = &[
         &["port", "deny-unsafe-ports"],
         "port not allowed, only 80 and 443",
         Notable,
-        "A policy of domains opens TCP ports 80 (plain HTTP) and 443 (TLS) only.",
-        never(
-            "other ports of the internet stay closed, so use HTTPS; ports of this machine are opened by --allow-host-ports",
-        ),
+        "A policy of domains opens TCP ports 80 (plain HTTP) and 443 (TLS) only. Ports of this machine are another matter: \
+         --allow-host-ports opens them.",
+        never("other ports of the internet stay closed, so use HTTPS"),
     ),
     // The kernel's programs and the system call filter.
     rule(
@@ -252,6 +251,15 @@ pub static RULES: &[Rule] = &[
         Grave,
         "Only awf's relay may use Squid.",
         UNEXPECTED,
+    ),
+    rule(
+        &["proxy-denied"],
+        "the proxy refused it",
+        Notable,
+        "Squid's own rules, which are made from the same policy, refused what awf's relay had let pass.",
+        never(
+            "see Squid's log for its reason; report it with both lines if the policy allows the request",
+        ),
     ),
     // The proxy of model providers.
     rule(
