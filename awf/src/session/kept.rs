@@ -1,7 +1,7 @@
 //! The mark on the directories that a run leaves among temporary files, by which readers tell them from what somebody else
 //! put beside them.
 //!
-//! Owns the extended attribute [`MARK`]: of its class, only root (`CAP_SYS_ADMIN`) sets one and everybody reads it (xattr(7)).
+//! Owns the extended attribute `MARK`: of its class, only root (`CAP_SYS_ADMIN`) sets one and everybody reads it (xattr(7)).
 //! It holds the directory's name, so that one which its owner gave another name is none that a run left.
 
 use std::fs::File;
