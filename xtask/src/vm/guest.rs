@@ -160,7 +160,11 @@ fn run(job: &Job, report: &mut File) -> Result<()> {
         .args(&job.arguments)
         .env_clear()
         .envs([
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            // The last is where cargo installs tools for root.
+            (
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/root/.cargo/bin",
+            ),
             ("HOME", "/root"),
         ])
         .envs(job.environment.iter().map(|(name, value)| (name, value)))
