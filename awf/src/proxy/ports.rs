@@ -1,7 +1,8 @@
 //! Squid's loopback ports, chosen per run.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::fd::IntoRawFd as _;
 
 /// The three listeners of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,11 @@ impl Ports {
             let set = seed.wrapping_add(step.wrapping_mul(37)) % sets;
             let first = LOWEST + 3 * set;
             let ports = Self { tunnel: first, forward: first + 1, accel: first + 2 };
+            // Two runs that begin at once would both find them free. A datagram socket of the same number, which Squid has no use
+            // for, is held until this process ends.
+            let Ok(held) = UdpSocket::bind((Ipv4Addr::LOCALHOST, first)) else { continue };
             if ports.are_free() {
+                let _until_the_end = held.into_raw_fd();
                 return Ok(ports);
             }
         }
@@ -60,4 +65,15 @@ fn ephemeral_start() -> u16 {
         .ok()
         .and_then(|range| range.split_whitespace().next()?.parse().ok())
         .unwrap_or(32_768)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_that_begin_at_once_have_ports_of_their_own() {
+        let [one, other] = [7, 7].map(|seed| Ports::choose(seed).unwrap());
+        assert_ne!(one, other);
+    }
 }
