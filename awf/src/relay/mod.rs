@@ -151,11 +151,12 @@ impl Relay {
     /// no client lives any more: most connections end by themselves, only what is still open then is cut.
     pub async fn close(&self, patience: Duration) {
         self.tasks.close();
+        self.doors.close();
         let _open = tokio::time::timeout(ENDING, self.tasks.wait()).await.is_err();
         self.cut.cancel();
-        let _late = tokio::time::timeout(patience, self.tasks.wait()).await.is_err();
-        self.doors.close();
+        // The doors first: until they are shut, connections are still being taken.
         let _late = tokio::time::timeout(patience, self.doors.wait()).await.is_err();
+        let _late = tokio::time::timeout(patience, self.tasks.wait()).await.is_err();
     }
 
     async fn serve_connection(self: Arc<Self>, door: Door, client: TcpStream, peer: SocketAddr) {
