@@ -66,7 +66,7 @@ impl Audit<'_> {
         let mut report = Report::new(self.manifest, self.args.format);
         let mut hits = RuleHits::default();
         let mut seen = 0_u64;
-        let mut denials = Denials::default();
+        let mut denials = Denials::of(self.source);
         let damaged = self.each_entry(|entry| {
             seen += 1;
             denials.learn(entry);
@@ -101,7 +101,7 @@ impl Audit<'_> {
             }
             Ok(())
         };
-        let mut denials = Denials::default();
+        let mut denials = Denials::of(self.source);
         self.each_entry(|entry| {
             seen += 1;
             denials.learn(entry);

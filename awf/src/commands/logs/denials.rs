@@ -10,6 +10,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use super::attempts::Line;
 use super::entry::{Entry, Outcome};
 use super::processes::{EARLIER_MS, span};
+use crate::commands::source::Source;
 use crate::observe::record::{Layer, Verdict};
 
 /// Refusals that are remembered: some 64 MiB at the very worst. Those beyond are taken as not logged, because it is better to
@@ -25,15 +26,22 @@ pub(super) struct Denials {
     times: HashMap<(u16, u64), BTreeMap<i64, u32>>,
     hasher: RandomState,
     remembered: usize,
+    /// There is no record to compare with.
+    idle: bool,
 }
 
 impl Denials {
+    /// Those of a source; nothing is remembered where there is no record.
+    pub(super) fn of(source: &Source) -> Self {
+        Self { idle: !source.record().exists(), ..Self::default() }
+    }
+
     /// Learns from a line of Squid's log.
     pub(super) fn learn(&mut self, entry: &Entry<'_>) {
-        let Ok(port) = entry.client_port.parse() else { return };
-        if entry.outcome() != Outcome::Denied || self.remembered >= MOST {
+        if self.idle || entry.outcome() != Outcome::Denied || self.remembered >= MOST {
             return;
         }
+        let Ok(port) = entry.client_port.parse() else { return };
         self.remembered += 1;
         let key = (port, self.hash(entry.domain()));
         *self.times.entry(key).or_default().entry(entry.time_ms).or_default() += 1;

@@ -202,7 +202,7 @@ impl Counted {
             None => Manifest::default(),
         };
         let rules = manifest.rules();
-        let (mut totals, mut denials) = (Totals::default(), Denials::default());
+        let (mut totals, mut denials) = (Totals::default(), Denials::of(source));
         if let Some(log) = Log::for_totals(source) {
             totals.damaged = log.each(|entry| {
                 denials.learn(entry);
