@@ -1,6 +1,6 @@
 //! What every rule of the record means, as a page of Markdown.
 
-use crate::observe::rules::{RULES, Rule, Weight, sentence};
+use crate::observe::rules::{RULES, Rule, sentence};
 
 const HEAD: &str = "\
 # Rules of the record
@@ -20,11 +20,7 @@ pub(super) fn page() -> String {
 
 fn row(Rule { ids, title, meaning, remedy, weight }: &Rule) -> String {
     let ids: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
-    let weight = match weight {
-        Weight::Grave => "grave",
-        Weight::Notable => "notable",
-        Weight::Usual => "routine",
-    };
+    let weight = weight.word();
     let (title, remedy) = (sentence(title), sentence(remedy.text()));
     format!("| {} | {weight} | {title} {meaning} | {remedy} |\n", ids.join(" "))
 }

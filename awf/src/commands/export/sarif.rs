@@ -201,14 +201,23 @@ impl Refusals {
     }
 }
 
+const fn level(weight: Weight) -> &'static str {
+    match weight {
+        Weight::Usual => "note",
+        Weight::Notable => "warning",
+        Weight::Grave => "error",
+    }
+}
+
 /// A rule, as code scanning shows it.
 fn descriptor(rule: &str) -> Value {
     let about = rules::about(rule);
     let (help, remedy) = (about.meaning, sentence(about.remedy.text()));
-    let (level, severity) = match about.weight {
-        Weight::Usual => ("note", "2.0"),
-        Weight::Notable => ("warning", "5.0"),
-        Weight::Grave => ("error", "8.0"),
+    let level = level(about.weight);
+    let severity = match about.weight {
+        Weight::Usual => "2.0",
+        Weight::Notable => "5.0",
+        Weight::Grave => "8.0",
     };
     json!({
         "id": rule,
@@ -227,11 +236,7 @@ fn descriptor(rule: &str) -> Value {
 /// Attempts that one rule, whose place among all rules is known, refused alike.
 fn result((rule, index): (&str, usize), key: &Key, alike: &Alike, workflow: Option<&str>) -> Value {
     let about = rules::about(rule);
-    let level = match about.weight {
-        Weight::Usual => "note",
-        Weight::Notable => "warning",
-        Weight::Grave => "error",
-    };
+    let level = level(about.weight);
     let record = Record { count: alike.count, ..(*alike.first).clone() };
     let message =
         format!("{}. {}", without_links(&text::sentence(&record)), sentence(about.remedy.text()));

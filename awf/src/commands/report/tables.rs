@@ -68,11 +68,7 @@ fn sum(OfRule(rows): &OfRule) -> u64 {
 /// What one rule refused.
 fn group(rule: &str, alike: &OfRule) -> Markup {
     let Rule { title, meaning, remedy, weight, .. } = rules::about(rule);
-    let (class, word) = match weight {
-        Weight::Grave => ("grave", "grave"),
-        Weight::Notable => ("notable", "notable"),
-        Weight::Usual => ("usual", "routine"),
-    };
+    let class = if *weight == Weight::Usual { "usual" } else { weight.word() };
     let OfRule(rows) = alike;
     let mut sorted: Vec<(&RefusalKey, &Refusal)> = rows.rows().collect();
     sorted.sort_by_key(|(_, row)| (Reverse(row.count), row.line));
@@ -80,7 +76,7 @@ fn group(rule: &str, alike: &OfRule) -> Markup {
         article.rule.(class) {
             header {
                 h3 { (capital(title)) }
-                span.weight { (word) }
+                span.weight { (weight.word()) }
                 code { (shown(rule)) }
                 span.count { (words::counted(sum(alike), "attempt", "attempts")) }
             }

@@ -36,6 +36,17 @@ pub enum Weight {
     Grave,
 }
 
+impl Weight {
+    /// In a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Usual => "routine",
+            Self::Notable => "notable",
+            Self::Grave => "grave",
+        }
+    }
+}
+
 /// What helps: some words without a full stop.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Remedy {
