@@ -1,8 +1,6 @@
 //! Counting, and recording refusals. Never changes a verdict: a full ring is counted, not waited for.
 #![expect(unsafe_code, reason = "kernel helpers")]
 
-use core::mem::MaybeUninit;
-
 use awf_common::decide::Reason;
 use awf_common::event::{Counter, Hook, Process, Refusal};
 use awf_common::limits::COMM_LEN;
@@ -64,16 +62,17 @@ pub(crate) fn caller() -> Process {
     }
 }
 
-/// The calling task's name. Not by aya's function, which sets the bytes to zero first by a call: before 6.13 or so the verifier
-/// allows a program that calls any function 32 bytes of stack less.
+/// The calling task's name, filled up with zeros: Linux 6.1 writes nothing after the one that ends it. Not by aya's function,
+/// which sets its bytes to zero by a call: before 6.13 or so the verifier allows a program that calls any function 32 bytes of
+/// stack less. Two words need no call.
 #[inline(always)]
 fn name() -> [u8; COMM_LEN] {
-    let mut name = MaybeUninit::<[u8; COMM_LEN]>::uninit();
+    let mut words = [0_u64; COMM_LEN / size_of::<u64>()];
     #[expect(clippy::cast_possible_truncation, reason = "it is 16")]
     // SAFETY: there is room for so many bytes.
-    let _zeroed = unsafe { bpf_get_current_comm(name.as_mut_ptr().cast(), COMM_LEN as u32) } != 0;
-    // SAFETY: the helper writes all bytes, zeros if it fails (`kernel/bpf/helpers.c`).
-    unsafe { name.assume_init() }
+    let _zeroed = unsafe { bpf_get_current_comm(words.as_mut_ptr().cast(), COMM_LEN as u32) } != 0;
+    // SAFETY: as many bytes, all of them written above, and any byte is one of a name.
+    unsafe { core::mem::transmute::<[u64; 2], [u8; COMM_LEN]>(words) }
 }
 
 /// The calling task as far as the setsockopt hook may ask: before 6.1 the kernel does not tell it.
