@@ -38,8 +38,8 @@ fn text() -> Result<String> {
 /// The rules of the psl crate that Cargo.lock names.
 fn rules() -> Result<PathBuf> {
     let output = build::cargo()
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
-        // Packages of other platforms need not be there.
+        // Not offline: on a new machine, packages of members that were not built yet are fetched.
+        .args(["metadata", "--format-version", "1", "--locked"])
         .args(["--filter-platform", &build::host_triple()?])
         .output()
         .context("run cargo metadata")?;

@@ -62,7 +62,7 @@ pub(super) fn pulled(docker: &Docker) -> Option<Base> {
 /// The base made of the machine's distribution.
 pub(super) fn made(docker: &Docker) -> Result<Base> {
     let suite = suite()?;
-    let recipe = fingerprint(&(&suite, PACKAGES, STRIP));
+    let recipe = recipe(&suite);
     let reference = format!("awf-base:{VERSION}");
     if docker.label(&reference, RECIPE).as_ref() != Some(&recipe) {
         let archive = archive(&suite, &recipe)?;
@@ -73,6 +73,17 @@ pub(super) fn made(docker: &Docker) -> Result<Base> {
     }
     let id = docker.image(&reference).context("the base is missing after it was imported")?;
     Ok(Base { reference, id, complete: true })
+}
+
+/// Makes the archive of that base, for those who cannot write into the target directory.
+pub(crate) fn pack() -> Result<()> {
+    let suite = suite()?;
+    archive(&suite, &recipe(&suite)).map(drop)
+}
+
+/// What the base is made from.
+fn recipe(suite: &str) -> String {
+    fingerprint(&(suite, PACKAGES, STRIP))
 }
 
 /// Name of the machine's release.

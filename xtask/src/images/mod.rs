@@ -3,7 +3,7 @@
 //! Takes a daemon; gives it `awf-agent:VERSION` and `awf-squid:VERSION`. What is there and would become the same is left alone:
 //! each image carries a label with the fingerprint of all it was made from. Must never fetch anything for the daemon of a lab.
 
-mod base;
+pub(crate) mod base;
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::{env, fs};
