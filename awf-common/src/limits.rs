@@ -15,9 +15,9 @@ pub const ORIGINS: u32 = 16_384;
 /// Sockets that ask for names of which is remembered whose they are and which resolver they asked: the answer seems to come from it.
 pub const ASKED: u32 = 8_192;
 /// Bytes of the ring buffer for refusals: a power of two and a multiple of the page size, as the kernel wants it
-/// (`kernel/bpf/ringbuf.c`). At 112 bytes a record (8 of them header) it holds some 18,700 refusals that user space has not read
-/// yet: what two processors refuse in the 20 ms for which a loaded machine may not let it run.
-pub const REFUSALS_BYTES: u32 = 2 * 1024 * 1024;
+/// (`kernel/bpf/ringbuf.c`). At 104 bytes a record (8 of them header) it holds 80,659 refusals that user space has not read yet: a
+/// scan of all ports of an address is on record even if nobody reads meanwhile.
+pub const REFUSALS_BYTES: u32 = 8 * 1024 * 1024;
 /// Processes whose identity is remembered at a time. The least recently used one is forgotten first; of a forgotten one, procfs
 /// is asked.
 pub const IDENTITIES: u32 = 2_048;

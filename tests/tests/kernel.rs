@@ -351,7 +351,7 @@ fn every_refusal_is_counted_and_recorded() {
 
 #[test]
 fn refusals_that_nobody_reads_are_refused_all_the_same_and_counted_as_lost() {
-    const FLOOD: usize = 25_000;
+    const FLOOD: usize = 100_000;
     let bench = Bench::new("lost");
     let mut object = load();
     let _links = bench.attach(&object);
