@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::net::SocketAddrV4;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -39,17 +40,18 @@ pub(super) struct Sender {
     connector: Connector,
     /// Held open: by the end of the run, its path may lead elsewhere.
     record: File,
-    /// Where the run's own lines begin: others may have used the file before.
+    /// Before the run's own lines: others may have used the file.
     begin: u64,
+    run: Arc<str>,
 }
 
 impl Sender {
     /// Before the run's first line is written.
-    pub(super) fn new(export: &Export, way: Way, record: &Path) -> Result<Self> {
+    pub(super) fn new(export: &Export, way: Way, record: &Path, run: Arc<str>) -> Result<Self> {
         let connector = Connector::new(way, export.authorities.clone());
         let record = source::open(&source::resolved(record))?;
         let begin = record.metadata().context("look at the record")?.len();
-        Ok(Self { export: export.clone(), connector, record, begin })
+        Ok(Self { export: export.clone(), connector, record, begin, run })
     }
 
     /// Sends everything, or says that it could not.
@@ -66,10 +68,11 @@ impl Sender {
     }
 
     async fn send_all(&self) -> Result<usize> {
-        let (record, begin) = (self.record.try_clone().context("share the record")?, self.begin);
+        let record = self.record.try_clone().context("share the record")?;
+        let (begin, run) = (self.begin, Arc::clone(&self.run));
         let (give, mut take) = mpsc::channel(1);
         let reading = spawn_blocking(move || {
-            let record = Opened::at(record, begin).context("read the record")?;
+            let record = Opened::ended(record, begin, run).context("read the record")?;
             otlp::requests(record.lines, record.summary.as_deref(), |body| {
                 // Whoever takes them has given up.
                 give.blocking_send(body).map_err(|_given_up| std::io::ErrorKind::BrokenPipe.into())
@@ -170,9 +173,10 @@ mod tests {
             headers,
             authorities: vec![bundle],
         };
-        let sender = Sender::new(&export, way, &record).unwrap();
-        let lines = line("earlier").into_iter().chain(line("r").repeat(records));
-        fs::write(&record, lines.collect::<Vec<_>>()).unwrap();
+        let sender = Sender::new(&export, way, &record, "r".into()).unwrap();
+        let others = line("another's");
+        let lines = [line("earlier"), others.clone(), line("r").repeat(records), others];
+        fs::write(&record, lines.concat()).unwrap();
         let result = sender.send_all().await;
         fs::remove_dir_all(directory).unwrap();
         let mut requests = Vec::new();
@@ -198,7 +202,9 @@ mod tests {
             }
             let body: serde_json::Value = serde_json::from_str(body.trim_end()).unwrap();
             assert!(body["resourceLogs"].is_array());
-            assert!(!request.contains("earlier"), "a line of another run was sent");
+            for run in ["earlier", "another's"] {
+                assert!(!request.contains(run), "a line of another run was sent");
+            }
         }
     }
 

@@ -101,7 +101,7 @@ impl Service {
     ) -> Result<Self> {
         let (run, file) = (Arc::from(plan.id.as_str()), plan.paths.logs.join(record::FILE));
         let (keeping, terms) = keeping(plan, object, redactor)?;
-        let journal = Journal::open(run, &file, keeping)?;
+        let journal = Journal::open(Arc::clone(&run), &file, keeping)?;
         let names = NameTable::new(addresses::SYNTHETIC, addresses::SYNTHETIC_PREFIX);
         let names = Arc::new(names.context("make the table of names")?);
         let policy = Arc::new(plan.policy.clone());
@@ -111,7 +111,8 @@ impl Service {
             state: squid.state(),
             demand: squid.demand(),
         };
-        let send = |export| Sender::new(export, Way::Squid(upstream.clone()), &file);
+        let send =
+            |export| Sender::new(export, Way::Squid(upstream.clone()), &file, Arc::clone(&run));
         let sender = plan.export.as_ref().map(send).transpose()?;
         let api = ApiProxy::new(
             plan.api.clone(),

@@ -78,16 +78,16 @@ impl Opened {
         Ok((read().with_context(|| format!("read {}", path.display()))?, path))
     }
 
-    /// A record from this byte on: where the lines of one run begin.
-    pub fn at(mut file: File, begin: u64) -> io::Result<Self> {
-        let (summary, _run) = end(&mut file)?;
+    /// The run with this id, which has just ended and whose first line is not before this byte. Others may write the file, too.
+    pub fn ended(mut file: File, begin: u64, run: Arc<str>) -> io::Result<Self> {
+        let (summary, _run) = end(&mut file, Some(&run))?;
         file.seek(SeekFrom::Start(begin))?;
-        Ok(Self { summary, lines: RunLines::all(buffered(file)) })
+        Ok(Self { summary, lines: RunLines::of(buffered(file), run) })
     }
 
     /// The run whose line is the last.
     fn last(mut file: File) -> io::Result<Self> {
-        let (summary, run) = end(&mut file)?;
+        let (summary, run) = end(&mut file, None)?;
         file.rewind()?;
         Ok(Self { summary, lines: RunLines { file: buffered(file), run } })
     }
@@ -127,26 +127,26 @@ fn run_of(line: &Line) -> Option<&Arc<str>> {
     }
 }
 
-/// What the end of a file tells: the summary of the run whose line is the last, and that run.
+/// What the end of a file tells: the summary of a run, and that run.
 type End = (Option<Box<Summary>>, Option<Arc<str>>);
 
-/// Looks at the end of a file.
-fn end(file: &mut File) -> io::Result<End> {
+/// Looks at the end of a file for the summary of this run, or of the one whose line is the last.
+fn end(file: &mut File, run: Option<&Arc<str>>) -> io::Result<End> {
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
     let mut tail = Vec::new();
     file.take(TAIL).read_to_end(&mut tail)?;
-    let mut last: Option<Arc<str>> = None;
+    let mut wanted = run.cloned();
     for line in tail.rsplit(|byte| *byte == b'\n').map(Line::parse) {
         let Some(run) = run_of(&line) else { continue };
-        if last.get_or_insert_with(|| Arc::clone(run)) != run {
+        if wanted.get_or_insert_with(|| Arc::clone(run)) != run {
             continue;
         }
         if let Line::Summary(summary) = line {
-            return Ok((Some(summary), last));
+            return Ok((Some(summary), wanted));
         }
     }
-    Ok((None, last))
+    Ok((None, wanted))
 }
 
 #[cfg(test)]
@@ -200,6 +200,24 @@ mod tests {
         assert_eq!(&*named.unwrap().run, ID);
         let error = opened("none", &text, Some("awf-9")).unwrap_err();
         assert!(format!("{error:#}").contains("no line of run awf-9"), "{error:#}");
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_found_before_what_another_wrote_meanwhile() {
+        let line = golden::RECORD.lines().next().unwrap().replace(ID, "second") + "\n";
+        let path = std::env::temp_dir().join(format!("awf-opened-ended-{}", std::process::id()));
+        fs::write(&path, line.repeat(2) + golden::RECORD + &line).unwrap();
+        let begin = u64::try_from(line.len()).unwrap();
+        let opened = Opened::ended(File::open(&path).unwrap(), begin, ID.into()).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(&*opened.summary.unwrap().run, ID);
+        let mut runs = Vec::new();
+        let others = opened.lines.each(|_number, line| {
+            runs.extend(run_of(&line).cloned());
+            Ok(())
+        });
+        assert_eq!(others.unwrap(), 2);
+        assert!(!runs.is_empty() && runs.iter().all(|run| &**run == ID), "{runs:?}");
     }
 
     #[test]
