@@ -1,5 +1,5 @@
-//! Step 7 of 9: where things run. Takes an `AgentSpec`, a governed cgroup and the doors' namespace, gives a [`Prepared`]
-//! sandbox that waits at its gate.
+//! Step 7 of 9: where things run. Takes an `AgentSpec`, a cgroup and the doors' namespace, gives a [`Prepared`] sandbox that
+//! waits at its gate.
 //!
 //! Owns: the gate. A sandbox that has been prepared has built its root and fired the probe; only a [`Confined`] opens it.
 //! Must never: know the policy, or offer a way to start the command without that value.
@@ -17,46 +17,45 @@ use docker::Bridges;
 use native::watch::{self, Blocked};
 use native::{Agent, AgentSpec, Exit, Message};
 
-/// What a sandbox stands on.
-#[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
-    /// A cgroup whose programs are attached.
-    pub cgroup: &'a Cgroup,
-    /// The network namespace with the doors.
-    pub namespace: BorrowedFd<'a>,
-    /// What the attached programs make.
-    pub profile: Profile,
-}
-
 /// What a sandbox can be made with.
 pub trait Runtime {
-    /// Starts a sandbox, up to the gate. `told` hears of calls that the system
-    /// call filter refuses.
+    /// Brings a sandbox up to the gate, in a cgroup whose attached programs make this profile. `told` hears of calls that the
+    /// system call filter refuses.
     fn prepare(
-        &self,
-        spec: &AgentSpec,
-        ground: Ground<'_>,
+        self,
+        profile: Profile,
         told: impl Fn(Blocked) + Send + 'static,
     ) -> impl Future<Output = Result<Prepared>>;
 }
 
 /// Namespaces made by awf itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Native;
+#[derive(Debug)]
+pub struct Native(Agent);
 
-impl Runtime for Native {
-    async fn prepare(
-        &self,
-        spec: &AgentSpec,
-        ground: Ground<'_>,
-        told: impl Fn(Blocked) + Send + 'static,
-    ) -> Result<Prepared> {
-        until_gate(native::start(spec, ground)?, told).await
+impl Native {
+    /// Begins to build the sandbox, beside the loading of the programs: nothing is tried in it before they are attached.
+    pub fn begin(spec: &AgentSpec, cgroup: &Cgroup, namespace: BorrowedFd<'_>) -> Result<Self> {
+        Ok(Self(native::start(spec, cgroup, namespace)?))
     }
 }
 
-/// Listens to a sandbox until it has built itself and waits at its gate.
-async fn until_gate(mut agent: Agent, told: impl Fn(Blocked) + Send + 'static) -> Result<Prepared> {
+impl Runtime for Native {
+    async fn prepare(
+        self,
+        profile: Profile,
+        told: impl Fn(Blocked) + Send + 'static,
+    ) -> Result<Prepared> {
+        until_gate(self.0, profile, told).await
+    }
+}
+
+/// Has a sandbox prove itself, and listens to it until it waits at its gate.
+async fn until_gate(
+    mut agent: Agent,
+    profile: Profile,
+    told: impl Fn(Blocked) + Send + 'static,
+) -> Result<Prepared> {
+    agent.prove(profile)?;
     let mut told = Some(told);
     let (mut reports, mut terminal, mut warnings) = (Vec::new(), None, Vec::new());
     loop {

@@ -18,7 +18,7 @@ mod service;
 mod terminal;
 
 use std::fs;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use tokio::time::{sleep, timeout};
 use crate::doh::Forwarder;
 use crate::doors::Doors;
 use crate::enforce::profile::Looking;
-use crate::enforce::{Cgroup, Links, Object, prove};
+use crate::enforce::{Cgroup, Links, Object, Profile, prove};
 use crate::exit::Exit;
 use crate::observe::audit::Audit;
 use crate::observe::redact::Redactor;
@@ -43,7 +43,7 @@ use crate::proxy::{self, Squid};
 use crate::relay::{Inspect, capacity};
 use crate::runtime::docker::{self, Docker, Engine, Left};
 use crate::runtime::native::watch::Blocked;
-use crate::runtime::{Ground, Native, Prepared, Runtime as _};
+use crate::runtime::{Native, Prepared, Runtime as _};
 use crate::speech::{SUCCESS, waiting};
 use command::{Signals, supervise};
 use diagnostics::Diagnostics;
@@ -169,12 +169,14 @@ async fn confine_and_run(
     seen: &mut Diagnostics<'_>,
 ) -> Result<Exit> {
     let began = Instant::now();
-    // Loading is mostly the kernel's verifier at work; doors and cgroups are made meanwhile.
+    // Loading is mostly the kernel's verifier at work; doors, cgroups and, without a daemon, the sandbox are made meanwhile.
     let (contents, empty) = (plan.contents.clone(), plan.paths.scratch.clone());
     let loading = Object::load_apart(contents, looking, empty)
         .context("start the thread that loads the programs")?;
     let doors = Doors::open()?;
     let cgroups = Cgroups::create(plan)?;
+    let namespace = doors.namespace.try_clone().context("keep the agent's namespace")?;
+    let sandbox = Sandbox::begin(plan, engine.as_ref(), &cgroups.agent, namespace.as_fd())?;
     let loaded =
         loading.join().map_err(|_panic| anyhow!("the thread that loads the programs died"))?;
     let mut object = loaded?;
@@ -185,7 +187,6 @@ async fn confine_and_run(
 
     let _forwarder = forward_queries(plan).await?;
     let squid = start_squid(plan, engine.as_ref());
-    let namespace = doors.namespace.try_clone().context("keep the agent's namespace")?;
     let redactor = seen.redactor();
     let mut service = Service::start(plan, &mut object, doors, (&squid, inspect), redactor)?;
 
@@ -194,8 +195,7 @@ async fn confine_and_run(
         .and_then(|name| UnixListener::bind_addr(&name));
     let (agent, proxy) = (&cgroups.agent, &cgroups.proxy);
     let profile = object.standing().profile;
-    let ground = Ground { cgroup: agent, namespace: namespace.as_fd(), profile };
-    let prepared = prepare(plan, engine, ground, service.recorder());
+    let prepared = sandbox.prepare(profile, service.recorder());
     let outcome = tokio::select! {
         exit = signals.ending() => Ok(exit),
         prepared = prepared => match prepared {
@@ -253,17 +253,37 @@ fn start_squid(plan: &Plan, engine: Option<&Engine>) -> Squid {
     }
 }
 
-async fn prepare(
-    plan: &Plan,
-    engine: Option<Engine>,
-    ground: Ground<'_>,
-    told: impl Fn(Blocked) + Send + 'static,
-) -> Result<Prepared> {
-    match (engine, &plan.containers) {
-        (Some(engine), Some(containers)) => {
-            Docker { engine, containers }.prepare(&plan.agent, ground, told).await
+/// A sandbox in the making. Until enforcement is attached, nothing but `awf init` runs in it.
+enum Sandbox<'a> {
+    Native(Native),
+    Docker(Docker<'a>),
+}
+
+impl<'a> Sandbox<'a> {
+    fn begin(
+        plan: &'a Plan,
+        engine: Option<&Engine>,
+        cgroup: &'a Cgroup,
+        namespace: BorrowedFd<'a>,
+    ) -> Result<Self> {
+        let spec = &plan.agent;
+        match (engine.cloned(), &plan.containers) {
+            (Some(engine), Some(containers)) => {
+                Ok(Self::Docker(Docker { engine, containers, spec, cgroup, namespace }))
+            }
+            _ => Native::begin(spec, cgroup, namespace).map(Self::Native),
         }
-        _ => Native.prepare(&plan.agent, ground, told).await,
+    }
+
+    async fn prepare(
+        self,
+        profile: Profile,
+        told: impl Fn(Blocked) + Send + 'static,
+    ) -> Result<Prepared> {
+        match self {
+            Self::Native(native) => native.prepare(profile, told).await,
+            Self::Docker(docker) => docker.prepare(profile, told).await,
+        }
     }
 }
 

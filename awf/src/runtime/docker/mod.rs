@@ -14,6 +14,7 @@ mod proxy;
 mod streams;
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ pub use streams::Bridges;
 
 use super::native::gate::{self, Met};
 use super::native::{self, AgentSpec, watch::Blocked};
-use super::{Ground, Prepared, Runtime, until_gate};
+use super::{Prepared, Runtime, until_gate};
+use crate::enforce::{Cgroup, Profile};
 use crate::plan::containers::Containers;
 use streams::Streams;
 
@@ -42,28 +44,33 @@ pub struct Docker<'a> {
     pub engine: Engine,
     /// What is asked of it.
     pub containers: &'a Containers,
+    /// What runs in the container.
+    pub spec: &'a AgentSpec,
+    /// The cgroup below which the daemon has to put it.
+    pub cgroup: &'a Cgroup,
+    /// The network namespace with the doors.
+    pub namespace: BorrowedFd<'a>,
 }
 
 impl Runtime for Docker<'_> {
     async fn prepare(
-        &self,
-        spec: &AgentSpec,
-        ground: Ground<'_>,
+        self,
+        profile: Profile,
         told: impl Fn(Blocked) + Send + 'static,
     ) -> Result<Prepared> {
         // As `awf init` would: afterwards a stream may be a pipe that leads to it.
         native::inspect()?;
         let streams = Streams::of_caller().context("hand the standard streams over")?;
         let met = self.launch().await?;
-        let seat = ground.cgroup.seat_of(met.process.id())?;
+        let seat = self.cgroup.seat_of(met.process.id())?;
         let seat = seat.with_context(|| {
             format!(
                 "the daemon put the container elsewhere than below {}: is it another machine's, or does it see other cgroups?",
-                ground.cgroup.path().display()
+                self.cgroup.path().display()
             )
         })?;
-        let agent = native::adopt(spec, ground, met, streams.ends())?;
-        let prepared = until_gate(agent, told).await?;
+        let agent = native::adopt(self.spec, self.namespace, met, streams.ends())?;
+        let prepared = until_gate(agent, profile, told).await?;
         Ok(Prepared { seat: Some(seat), streams: streams.handed_over(), ..prepared })
     }
 }

@@ -20,8 +20,7 @@ use super::gate::Met;
 use super::spec::{AgentSpec, Window};
 use super::sys;
 use super::wire::{self, Exit, Notice, Order, Start};
-use crate::enforce::Profile;
-use crate::runtime::Ground;
+use crate::enforce::{Cgroup, Profile};
 
 /// Why a sandbox could not be started or reached.
 #[derive(Debug, thiserror::Error)]
@@ -66,21 +65,24 @@ pub struct Agent {
     to_reap: bool,
 }
 
-/// Start `awf init` in a cgroup and hand it the spec and the network namespace, and where LSM
-/// programs govern it a socket that must not arrive. It builds the sandbox, runs the probe and waits.
+/// Start `awf init` in a cgroup and hand it the spec and the network namespace. It builds the sandbox and waits for
+/// [`Agent::prove`]: no program need be attached yet.
 ///
 /// Must be called within a tokio runtime, on a thread that lives as long as the sandbox should:
 /// the kernel ties the new process to the *thread* that made it (`PR_SET_PDEATHSIG`).
-pub fn start(spec: &AgentSpec, ground: Ground<'_>) -> Result<Agent, AgentError> {
+pub fn start(
+    spec: &AgentSpec,
+    cgroup: &Cgroup,
+    namespace: BorrowedFd<'_>,
+) -> Result<Agent, AgentError> {
     let memory = written(spec)?;
     let (ours, theirs) = wire::pair().map_err(|error| AgentError::Control(error.into()))?;
-    let spawned =
-        sys::spawn_init(theirs.as_fd(), ground.cgroup.as_fd()).map_err(AgentError::Spawn)?;
+    let spawned = sys::spawn_init(theirs.as_fd(), cgroup.as_fd()).map_err(AgentError::Spawn)?;
     drop(theirs);
     let outer = Process::of(spawned.pid.as_raw().cast_unsigned(), spawned.pidfd);
     let agent =
         outer.and_then(|outer| Agent::new(ours, outer, true)).map_err(AgentError::Control)?;
-    agent.introduce(ground.profile, &[memory.as_fd(), ground.namespace])?;
+    agent.introduce(&[memory.as_fd(), namespace])?;
     Ok(agent)
 }
 
@@ -88,7 +90,7 @@ pub fn start(spec: &AgentSpec, ground: Ground<'_>) -> Result<Agent, AgentError> 
 /// `awf init` that a container engine started. What it builds is the very sandbox that [`start`] makes.
 pub fn adopt(
     spec: &AgentSpec,
-    ground: Ground<'_>,
+    namespace: BorrowedFd<'_>,
     met: Met,
     streams: &[OwnedFd; 3],
 ) -> Result<Agent, AgentError> {
@@ -96,17 +98,14 @@ pub fn adopt(
     let mounts = File::open("/proc/self/ns/mnt").map_err(AgentError::Control)?;
     let agent = Agent::new(met.control, met.process, false).map_err(AgentError::Control)?;
     let [stdin, stdout, stderr] = streams;
-    agent.introduce(
-        ground.profile,
-        &[
-            memory.as_fd(),
-            ground.namespace,
-            mounts.as_fd(),
-            stdin.as_fd(),
-            stdout.as_fd(),
-            stderr.as_fd(),
-        ],
-    )?;
+    agent.introduce(&[
+        memory.as_fd(),
+        namespace,
+        mounts.as_fd(),
+        stdin.as_fd(),
+        stdout.as_fd(),
+        stderr.as_fd(),
+    ])?;
     Ok(agent)
 }
 
@@ -128,16 +127,29 @@ impl Agent {
         })
     }
 
-    /// The first words: what to build, and where LSM programs govern it a socket that must not arrive.
-    fn introduce(&self, profile: Profile, fds: &[BorrowedFd<'_>]) -> Result<(), AgentError> {
-        let start = Start { handed_in: profile == Profile::Full, contained: fds.len() > 2 };
+    /// The first words: what to build.
+    fn introduce(&self, fds: &[BorrowedFd<'_>]) -> Result<(), AgentError> {
+        let start = Start { contained: fds.len() > 2 };
+        wire::send(self.control.get_ref().as_fd(), &start, fds).map_err(AgentError::Control)
+    }
+
+    /// Let the probe try the ways out, now that programs are attached that make this profile. Where those of the LSM layer
+    /// are among them, a socket goes along that must not arrive. A sandbox that is gone by now is no error yet: it may have
+    /// said why, which [`Agent::next_message`] gives.
+    pub fn prove(&self, profile: Profile) -> Result<(), AgentError> {
+        let handed_in = profile == Profile::Full;
         let control = self.control.get_ref().as_fd();
-        wire::send(control, &start, fds).map_err(AgentError::Control)?;
-        if start.handed_in {
-            let foreign = UnixDatagram::unbound().map_err(AgentError::Control)?;
-            wire::send(control, &(), &[foreign.as_fd()]).map_err(AgentError::Control)?;
+        let send = || -> io::Result<()> {
+            wire::send(control, &Order::Prove { handed_in }, &[])?;
+            if handed_in {
+                wire::send(control, &(), &[UnixDatagram::unbound()?.as_fd()])?;
+            }
+            Ok(())
+        };
+        match send() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            sent => sent.map_err(AgentError::Control),
         }
-        Ok(())
     }
 
     /// The outer process as seen by the loader. It is in the agent's cgroup.

@@ -28,7 +28,7 @@ use super::spec::{AgentSpec, Need, Resource, Text};
 use super::wire::{self, Notice, Order};
 use super::{one_shot, reaper, seccomp, stdio, sys};
 
-/// Confine this process, let `probe` test it, wait for the order and become the command.
+/// Confine this process, let `probe` test it when enforcement is attached, wait for the order and become the command.
 pub(super) fn become_command(
     spec: &AgentSpec,
     terminal: Option<OwnedFd>,
@@ -68,6 +68,7 @@ fn confined(
     // Only the loader may answer.
     drop(listener);
 
+    let Some((Order::Prove { .. }, _)) = wire::receive(gate.as_fd())? else { return Ok(false) };
     let mut report = |line: &str| {
         // A lost line makes the proof incomplete, and an incomplete proof is refused.
         drop(wire::send(gate.as_fd(), &Notice::Report(line.to_owned()), &[]));

@@ -5,8 +5,8 @@
 //!    namespaces, starts the next, waits;
 //! 2. *process 1* of the new pid namespace: builds the root, keeps the control socket and is the
 //!    sandbox's reaper (`reaper`);
-//! 3. the *command*, which confines itself (`confine`), proves it, waits for the order
-//!    to go and becomes the user's program.
+//! 3. the *command*, which confines itself (`confine`), waits until the programs are attached,
+//!    proves it, waits for the order to go and becomes the user's program.
 //!
 //! The loader's death ends everything twice over: SIGKILL from process to process
 //! (`PR_SET_PDEATHSIG`), and end of file on the control socket; the end of process 1 makes the
@@ -34,7 +34,6 @@ use nix::unistd::{
 use super::spec::AgentSpec;
 use super::wire::{self, Exit, Notice, Start};
 use super::{confine, gate, idmap, reaper, root, stdio, sys};
-use crate::enforce::prove;
 
 /// A self-test that runs in exactly the confinement of the command; it hands over report lines.
 pub type Probe = fn(&mut dyn FnMut(&str));
@@ -116,23 +115,10 @@ fn receive(control: BorrowedFd<'_>) -> Result<(AgentSpec, Handed)> {
     } else {
         None
     };
-    if start.handed_in {
-        wire::send(control, &Notice::Report(prove::handed_in(receive_socket(control)?)), &[])?;
-    }
     let mut spec = File::from(spec);
     spec.rewind()?;
     let spec = serde_json::from_reader(std::io::BufReader::new(spec))?;
     Ok((spec, Handed { netns, mounts }))
-}
-
-/// An attempt of the proof: a socket from outside, which is closed at once if it gets through.
-fn receive_socket(control: BorrowedFd<'_>) -> Result<nix::Result<()>> {
-    match wire::receive::<()>(control) {
-        // A refused descriptor is missing, and the message marked as cut short; nix calls that ENOBUFS.
-        Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(Err(Errno::EPERM)),
-        Err(error) => Err(error.into()),
-        Ok(_) => Ok(Ok(())),
-    }
 }
 
 /// What process 1 gets from the outer one.

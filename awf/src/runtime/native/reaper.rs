@@ -19,6 +19,7 @@ use super::init::exit_of;
 use super::mount::Mount;
 use super::sys;
 use super::wire::{self, Exit, Notice, Order};
+use crate::enforce::prove;
 
 /// How long a change on the host's side of a shared directory may stay unseen, in milliseconds.
 /// An overlay keeps names it has looked up, misses included (measured on 6.18: a file created or
@@ -129,13 +130,27 @@ fn pass_notice(control: BorrowedFd<'_>, gate: BorrowedFd<'_>) -> Result<bool> {
 fn obey(control: BorrowedFd<'_>, gate: Option<&OwnedFd>, command: Pid) -> Result<()> {
     match wire::receive(control).context("read an order")? {
         None => bail!("the loader is gone"),
-        Some((Order::Go, _)) => {
+        Some((Order::Signal(number), _)) => deliver(number, command),
+        Some((order, _)) => {
+            if let Order::Prove { handed_in: true } = order {
+                let report = prove::handed_in(receive_socket(control)?);
+                wire::send(control, &Notice::Report(report), &[]).context("tell the loader")?;
+            }
             if let Some(gate) = gate {
-                wire::send(gate.as_fd(), &Order::Go, &[]).context("open the gate")?;
+                wire::send(gate.as_fd(), &order, &[]).context("pass the order on")?;
             }
             Ok(())
         }
-        Some((Order::Signal(number), _)) => deliver(number, command),
+    }
+}
+
+/// An attempt of the proof: a socket from outside, which is closed at once if it gets through.
+fn receive_socket(control: BorrowedFd<'_>) -> Result<nix::Result<()>> {
+    match wire::receive::<()>(control) {
+        // A refused descriptor is missing, and the message marked as cut short; nix calls that ENOBUFS.
+        Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(Err(Errno::EPERM)),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(Ok(())),
     }
 }
 

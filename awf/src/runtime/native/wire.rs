@@ -25,8 +25,6 @@ const DESCRIPTORS: usize = 6;
 /// The first words of the loader, with the descriptors of the spec and of the network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    /// A socket follows that must not arrive: an attempt of the proof.
-    pub handed_in: bool,
     /// Init is in a container: the loader's mount namespace and the three standard streams ride along, too.
     pub contained: bool,
 }
@@ -34,6 +32,11 @@ pub struct Start {
 /// Loader to init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
+    /// Enforcement is attached; let the probe try the ways out.
+    Prove {
+        /// A socket follows that must not arrive: an attempt of the proof.
+        handed_in: bool,
+    },
     /// Enforcement is proved; execute the command.
     Go,
     /// Deliver this signal to the command.
