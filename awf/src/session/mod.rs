@@ -197,6 +197,8 @@ async fn confine_and_run(
     let profile = object.standing().profile;
     let prepared = sandbox.prepare(profile, service.recorder());
     let outcome = tokio::select! {
+        // First: a signal of the terminal reaches the sandbox's first process, too, as long as it has no session of its own.
+        biased;
         exit = signals.ending() => Ok(exit),
         prepared = prepared => match prepared {
             Ok(prepared) => {
