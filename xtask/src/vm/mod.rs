@@ -25,9 +25,11 @@ use kernel::{Kernel, SERIES, Series};
 use machine::Told;
 
 /// The Debian packages this tier needs.
-pub(crate) const PACKAGES: [&str; 6] = [
+pub(crate) const PACKAGES: [&str; 7] = [
     if cfg!(target_arch = "aarch64") { "qemu-system-arm" } else { "qemu-system-x86" },
     "qemu-system-common",
+    // Docker's daemon needs it where AppArmor is active, as on the kernel 5.10.
+    "apparmor",
     "kmod",
     "cpio",
     "xz-utils",
